@@ -1,0 +1,67 @@
+/**
+ * The one validated configuration that every source (flags, environment, TOML, YAML, the library's options) ends in.
+ * Plain data; connector/ runs it. Times in milliseconds.
+ */
+import type { Origin, OriginRequestOptions } from "../types.ts";
+import type { Secret } from "./secret.ts";
+
+/** What a tunnel token or credentials file holds (spec/wire: Tunnel credentials). */
+export interface TunnelCredentials {
+  readonly accountTag: string;
+  readonly tunnelSecret: Secret<Uint8Array>;
+  /** Canonical lower-case UUID. */
+  readonly tunnelId: string;
+  /** Region selector such as `fed`; undefined when absent or empty. */
+  readonly endpoint: string | undefined;
+}
+
+export type EdgeIpVersion = "auto" | "4" | "6";
+export type ProtocolChoice = "auto" | "quic" | "http2";
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+export type TunnelIdentity =
+  | { readonly mode: "named"; readonly credentials: TunnelCredentials; readonly hostname: string | undefined }
+  | { readonly mode: "quick"; readonly quickService: string };
+
+export interface HealthCheckConfig {
+  /** Default 30,000. */
+  readonly intervalMs: number;
+  /** Failures in a row that restart the tunnel. Default 3. */
+  readonly maxFailures: number;
+  /** Path of the GET on the public hostname. Default `/`. */
+  readonly path: string;
+}
+
+/** Where the metrics server listens: `default` = first free of 127.0.0.1:20241-20245, then any (cloudflared's rule). */
+export type MetricsConfig =
+  | { readonly kind: "default" }
+  | { readonly kind: "address"; readonly host: string; readonly port: number };
+
+export interface TunnelConfig {
+  readonly identity: TunnelIdentity;
+  readonly origin: Origin;
+  readonly originRequest: OriginRequestOptions;
+  readonly protocol: ProtocolChoice;
+  /** `host:port` entries that replace discovery; empty = discover. */
+  readonly edge: readonly string[];
+  readonly region: string | undefined;
+  readonly edgeIpVersion: EdgeIpVersion;
+  readonly edgeBindAddress: string | undefined;
+  /** PEM text that replaces every root for the edge. */
+  readonly cacert: string | undefined;
+  readonly postQuantum: boolean;
+  /** 1-based count; default 4, quick tunnels 1. Clamped to the number of addresses. */
+  readonly haConnections: number;
+  /** Failed attempts in a row before a connection is handed to the restart ladder. Default 5. */
+  readonly retries: number;
+  /** Default 30,000; at most 180,000. */
+  readonly gracePeriodMs: number;
+  /** Default 5,000. */
+  readonly rpcTimeoutMs: number;
+  readonly healthCheck: HealthCheckConfig;
+  readonly metrics: MetricsConfig | undefined;
+  /** `Cf-Warp-Tag-<name>` headers for the origin, beside ID. */
+  readonly tags: readonly { readonly name: string; readonly value: string }[];
+  /** Extra feature strings for the registration. */
+  readonly features: readonly string[];
+}

@@ -1,0 +1,72 @@
+/** What the life of a tunnel looks like from outside: the library's `Tunnel` and the CLI's. */
+import type { Logger, RequestOutcome, EdgeProtocol } from "../types.ts";
+
+export interface ConnectionInfo {
+  readonly connIndex: number;
+  readonly state: "connecting" | "registered" | "unregistering" | "waiting" | "closed";
+  readonly protocol: EdgeProtocol;
+  /** `ip:port` of the edge, undefined before the first dial. */
+  readonly edgeAddress: string | undefined;
+  /** UUID that the edge gave the registration. */
+  readonly connectionId: string | undefined;
+  /** Edge location such as `lhr01`. */
+  readonly location: string | undefined;
+}
+
+/** Why a registered tunnel does not fully work. */
+export interface DegradedReport {
+  readonly hostname: string;
+  readonly status: number | undefined;
+  readonly message: string;
+}
+
+export interface TunnelEvents {
+  /** A connection has registered. */
+  registered: [connection: ConnectionInfo];
+  /** A registered connection ended; `error` is undefined for a clean end. */
+  disconnected: [connection: ConnectionInfo, error: Error | undefined];
+  /** The next attempt of a connection follows in `delayMs`. */
+  retrying: [connection: ConnectionInfo, delayMs: number, error: Error];
+  /** A request came back through the public hostname. */
+  ready: [url: string];
+  /** The public URL is known, or has changed (quick tunnels). */
+  url: [url: string];
+  /** The public hostname answers, but not with 2xx. */
+  degraded: [report: DegradedReport];
+  /** The supervisor restarts the tunnel: new connections are opened before the old ones are closed. */
+  restarting: [delayMs: number, reason: Error];
+  /** A request has ended. */
+  request: [outcome: RequestOutcome];
+  /** All is closed; `error` is the final cause where the tunnel gave up. */
+  closed: [error: Error | undefined];
+}
+
+export interface Tunnel extends AsyncDisposable {
+  /** Random UUID of this connector. */
+  readonly connectorId: string;
+  /** Canonical UUID of the tunnel; undefined until a quick tunnel has its credentials. */
+  readonly tunnelId: string | undefined;
+  /** Public URL, where it is known. */
+  readonly url: string | undefined;
+  readonly connections: readonly ConnectionInfo[];
+  /** Address of the metrics server, where one listens. */
+  readonly metricsUrl: string | undefined;
+  /** Resolves at the first registration; rejects with the final cause, or AbortError. */
+  readonly registered: Promise<void>;
+  /** Resolves when the tunnel has been closed; rejects with the final cause where it gave up. */
+  readonly finished: Promise<void>;
+  /** Drains and ends. `grace` in milliseconds (default: the configured grace period); a second call with a smaller grace hurries. Never rejects. */
+  close(options?: { grace?: number }): Promise<void>;
+  on<E extends keyof TunnelEvents>(event: E, listener: (...args: TunnelEvents[E]) => void): this;
+  once<E extends keyof TunnelEvents>(event: E, listener: (...args: TunnelEvents[E]) => void): this;
+  off<E extends keyof TunnelEvents>(event: E, listener: (...args: TunnelEvents[E]) => void): this;
+}
+
+export interface TunnelRuntime {
+  /** Default: silent. */
+  readonly logger?: Logger;
+  /** Aborting closes the tunnel gracefully, with the configured grace period. */
+  readonly signal?: AbortSignal;
+  /** Health probe of the public hostname; default: an undici request. For tests and odd networks. */
+  readonly probe?: (url: URL, signal: AbortSignal) => Promise<{ readonly status: number; readonly body: string }>;
+}

@@ -1,0 +1,255 @@
+/**
+ * The types between the rooms (ARCHITECTURE.md). Anyone may import this file; it imports nothing but types of protocol/.
+ */
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import type { HeaderField } from "./protocol/bytes/header-field.ts";
+
+/** An ordered two-way byte stream, e.g. a connection's control stream. Handlers are assigned before the first await. */
+export interface ByteChannel {
+  /** Called with each chunk; the view is valid only during the call. */
+  onData: (chunk: Uint8Array) => void;
+  /** Called once, when the peer ended its side (no error) or the channel broke (error). */
+  onEnd: (error?: Error) => void;
+  /** Queues bytes; copies them. A write on a dead channel is ignored. */
+  write(bytes: Uint8Array): void;
+  /** Ends this side. */
+  end(): void;
+}
+
+/** Reserved for the QUIC transport: UDP sessions and ICMP. */
+export interface DatagramChannel {
+  onDatagram: (datagram: Uint8Array) => void;
+  send(datagram: Uint8Array): boolean;
+}
+
+/** Why a connection to the edge ended, or is to be ended. */
+export type CloseReason =
+  | { readonly kind: "shutdown" }
+  | { readonly kind: "replaced" }
+  | { readonly kind: "edge-closed" }
+  | { readonly kind: "error"; readonly error: Error };
+
+export type EdgeProtocol = "http2" | "quic";
+
+/** One connection to the edge, whatever carries it. */
+export interface EdgeConnection {
+  readonly connIndex: number;
+  readonly protocol: EdgeProtocol;
+  /** `ip:port` of the edge, IPv6 in brackets. */
+  readonly remoteAddress: string;
+  /** Local IP of the socket, without port. */
+  readonly localAddress: string;
+  /** Streams that the edge has opened and that have not ended on both sides; the control stream is not counted. */
+  readonly openStreams: number;
+  /** Resolves with the control stream: on HTTP/2 once the edge has opened it, on QUIC at once. Rejects when the connection ends first. */
+  control(signal?: AbortSignal): Promise<ByteChannel>;
+  /** Called for each stream that the edge opens, once its head is complete. Must set `request.stream.sink` before it returns. */
+  onRequest: (request: EdgeRequest) => void;
+  /** Datagrams (UDP sessions, ICMP); absent on HTTP/2. */
+  readonly datagrams?: DatagramChannel;
+  /** Resolves once when the connection is gone; never rejects. */
+  readonly closed: Promise<CloseReason>;
+  /** Ends the connection: streams still open are cancelled. Idempotent; resolves when the socket is closed. */
+  close(reason: CloseReason): Promise<void>;
+}
+
+/** Why a stream ended before its time. */
+export type CancelReason =
+  /** The edge reset the stream: the visitor went away. */
+  | "client-abort"
+  /** The connection to the edge is gone. */
+  | "edge-lost"
+  /** This stream held memory longest without its consumer taking anything, at the cap. */
+  | "memory-limit"
+  /** The edge broke the protocol on this stream. */
+  | "protocol-error"
+  /** The tunnel's grace period ended. */
+  | "shutdown";
+
+/** What a stream's consumer implements. One object a request; set as `EdgeStream.sink` synchronously in `onRequest`. */
+export interface StreamSink {
+  /** Bytes of the request body, or of the visitor's side of a splice. The view is valid only during the call. Give credit back by `consumed`. */
+  onData(chunk: Buffer): void;
+  /** The edge ended its side. Not called when `EdgeStream.bodyless`. */
+  onEnd(trailers: readonly HeaderField[]): void;
+  /** The stream is gone: nothing may be written any more, and no other handler is called. */
+  onCancel(reason: CancelReason): void;
+  /** After `write` returned false: there is room again. */
+  onWritable(): void;
+}
+
+/** One stream that the edge opened, as its consumer sees it. */
+export interface EdgeStream {
+  /** The head of the request also ended it: no body follows. */
+  readonly bodyless: boolean;
+  sink: StreamSink;
+  /** The consumer is done with `bytes` bytes that `onData` gave it: opens the stream's window again. */
+  consumed(bytes: number): void;
+  /** Sends the response head, once. `end` = no body follows. */
+  respond(head: ResponseHead, end: boolean): void;
+  /** Sends body bytes (copied before this returns). `last` ends this side with them. False = pause until `onWritable`. */
+  write(chunk: Buffer, last: boolean): boolean;
+  /**
+   * Ends this side, with trailers if any. For HTTP requests this ends the stream even if the visitor's body is still open;
+   * for WebSocket and TCP streams it is a half-close.
+   */
+  end(trailers?: readonly HeaderField[]): void;
+  /** Breaks the stream off: before the head a 502 by the connector, after it a reset that the visitor can't take for a clean end. */
+  abort(): void;
+}
+
+/** Who made an answer (spec: response meta). */
+export type ResponseSource = "origin" | "connector" | "flow-limit";
+
+export interface ResponseHead {
+  /** 101 accepts a WebSocket upgrade; the transport maps it as the wire wants it. */
+  readonly status: number;
+  readonly headers: readonly HeaderField[];
+  /** Length of the body in bytes, where it is known. */
+  readonly contentLength: number | undefined;
+  readonly source: ResponseSource;
+}
+
+interface StreamRequest {
+  /** In the order received; without pseudo fields, `cf-cloudflared-proxy-connection-upgrade` and `cf-trace-id`; cookies joined; `host` dropped. */
+  readonly headers: readonly HeaderField[];
+  /** Host, with port if the visitor gave one. */
+  readonly authority: string;
+  readonly stream: EdgeStream;
+}
+
+export interface HttpRequest extends StreamRequest {
+  readonly kind: "http";
+  readonly method: string;
+  /** Path and query as received, never normalised. */
+  readonly path: string;
+  /** From the request's content-length; undefined when absent. */
+  readonly contentLength: number | undefined;
+}
+
+export interface WebSocketRequest extends StreamRequest {
+  readonly kind: "websocket";
+  readonly method: string;
+  readonly path: string;
+}
+
+export interface TcpRequest extends StreamRequest {
+  readonly kind: "tcp";
+  /** Literal `ip:port`, not yet validated. */
+  readonly destination: string;
+}
+
+/** A remote configuration. The transport has parsed the envelope; `config` is JSON from outside. */
+export interface ConfigurationUpdate {
+  readonly kind: "configuration";
+  readonly version: number;
+  readonly config: unknown;
+  reply(lastAppliedVersion: number, error?: string): void;
+}
+
+/** What the edge asks for. HTTP/2 and QUIC both reduce to this; proxy/ sees nothing else. */
+export type EdgeRequest = HttpRequest | WebSocketRequest | TcpRequest | ConfigurationUpdate;
+
+/** An address of the edge. */
+export interface EdgeAddress {
+  readonly ip: string;
+  readonly port: number;
+  readonly family: 4 | 6;
+}
+
+/** How a request ended. `docs/errors.md` explains each to users. */
+export type OutcomeClass =
+  | "ok"
+  | "client-abort"
+  | "origin-refused"
+  | "origin-timeout"
+  | "origin-reset"
+  | "origin-tls"
+  | "origin-dns"
+  | "origin-protocol"
+  | "handler-error"
+  | "no-origin"
+  | "bad-request"
+  | "edge-lost"
+  | "memory-limit"
+  | "shutdown";
+
+export type RequestPhase =
+  | "match"
+  | "dns"
+  | "connect"
+  | "tls"
+  | "request"
+  | "response-head"
+  | "response-body"
+  | "splice";
+
+export interface RequestOutcome {
+  readonly class: OutcomeClass;
+  readonly kind: "http" | "websocket" | "tcp";
+  readonly connIndex: number;
+  readonly method: string;
+  readonly host: string;
+  readonly path: string;
+  /** What the visitor got; 0 when nothing was answered. */
+  readonly status: number;
+  /** Where it failed; undefined when class is ok. */
+  readonly phase: RequestPhase | undefined;
+  readonly milliseconds: number;
+  readonly error: Error | undefined;
+  /** `cf-ray` of the request, where the edge gave one. */
+  readonly ray: string | undefined;
+}
+
+/** Told of each request, by proxy/. Must not throw. */
+export interface RequestObserver {
+  started(): void;
+  finished(outcome: RequestOutcome): void;
+}
+
+export type LogFields = Readonly<Record<string, unknown>>;
+
+export interface Logger {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+}
+
+export type RequestListener = (request: IncomingMessage, response: ServerResponse) => unknown;
+export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => unknown;
+export type FetchHandler = (request: Request) => Response | Promise<Response>;
+
+/** Where requests go, validated. */
+export type Origin =
+  | { readonly kind: "url"; readonly url: URL }
+  | { readonly kind: "unix"; readonly path: string; readonly tls: boolean }
+  | { readonly kind: "server"; readonly server: Server }
+  | { readonly kind: "listener"; readonly listener: RequestListener; readonly upgrade: UpgradeListener | undefined }
+  | { readonly kind: "fetch"; readonly fetch: FetchHandler; readonly upgrade: UpgradeListener | undefined }
+  /** A fixed empty answer, e.g. 503 where no origin is configured. */
+  | { readonly kind: "status"; readonly status: number };
+
+/** How an origin is reached; spec: originRequest. Times in milliseconds, 0 = no limit unless said otherwise. */
+export interface OriginRequestOptions {
+  /** TCP or unix connect including DNS. Default 30,000. */
+  readonly connectTimeoutMs: number;
+  /** TLS handshake. Default 10,000. */
+  readonly tlsTimeoutMs: number;
+  /** TCP keep-alive period. Default 30,000; 0 = the platform's, negative = off. */
+  readonly tcpKeepAliveMs: number;
+  /** Default false. */
+  readonly noHappyEyeballs: boolean;
+  /** Idle pooled connections. Default 100; negative = no pooling. */
+  readonly keepAliveConnections: number;
+  /** Life of an idle pooled connection. Default 90,000. */
+  readonly keepAliveTimeoutMs: number;
+  /** Replaces Host; the visitor's goes to X-Forwarded-Host. */
+  readonly httpHostHeader: string | undefined;
+  /** SNI and expected certificate name. */
+  readonly originServerName: string | undefined;
+  /** PEM text added to the system's roots. */
+  readonly caPool: string | undefined;
+  readonly noTLSVerify: boolean;
+}
