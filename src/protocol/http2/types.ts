@@ -88,6 +88,11 @@ export interface Http2Stream {
   write(chunk: Buffer, last: boolean): boolean;
   /** Ends this side behind what is queued: trailers as HEADERS with END_STREAM, else an empty DATA (or END_STREAM on the last queued DATA). */
   end(trailers?: readonly HeaderField[]): void;
+  /**
+   * RFC 9113 § 8.1: once this side has ended (queued output included), RST_STREAM(NO_ERROR) if the peer's side is still open then.
+   * DATA that arrives from now on is dropped and credited, and no handler is called for it.
+   */
+  stopReading(): void;
   /** RST_STREAM; queued output of the stream is dropped. No onCancel follows. */
   reset(code: number): void;
   /**
