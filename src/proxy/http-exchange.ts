@@ -1,0 +1,356 @@
+/**
+ * One request to an origin over HTTP/1.1 and its response: everything that happens on the edge's stream and on the origin's
+ * socket in between comes together here. A WebSocket is the same until the origin answers 101; from then on it is a splice.
+ */
+import { HeaderField } from "../protocol/bytes/header-field.ts";
+import { Http1RequestError } from "../protocol/http1/errors.ts";
+import { isTrailerField } from "../protocol/http1/request-head.ts";
+import type { ResponseHeadMessage } from "../protocol/http1/response-head.ts";
+import type { ResponseHandler } from "../protocol/http1/response-parser.ts";
+import type {
+  CancelReason,
+  EdgeStream,
+  HttpRequest,
+  OutcomeClass,
+  RequestPhase,
+  StreamSink,
+  WebSocketRequest,
+} from "../types.ts";
+import type { ConnectionUser } from "./origin-connection.ts";
+import { connectionError } from "./origin-errors.ts";
+import type { HttpConnection, OriginPool } from "./origin-pool.ts";
+import type { OriginTarget } from "./origin-target.ts";
+import { type BodyFraming, bodyFraming, type RequestFields } from "./request-fields.ts";
+import { type ActiveRequest, outcomeOfCancel, type RequestRecord } from "./request-record.ts";
+import { Splice } from "./splice.ts";
+import { Upload, type UploadResources } from "./upload.ts";
+
+export interface HttpContext {
+  readonly target: OriginTarget;
+  readonly pool: OriginPool;
+  readonly fields: RequestFields;
+  readonly resources: UploadResources;
+}
+
+/** What `EdgeStream.abort` answers before the head. */
+const BAD_GATEWAY = 502;
+
+/** How long a visitor that waits for `100 Continue` is made to wait when the origin says nothing (ingress § 5.3). */
+const EXPECT_CONTINUE_MS = 1_000;
+
+/** Go's rule: what the origin may have seen already is repeated only when repeating does no harm (RFC 9110 § 9.2.2). */
+const REPLAYABLE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
+
+function findField(headers: readonly HeaderField[], name: string): HeaderField | undefined {
+  return headers.find((field) => field.name.length === name.length && field.name.toLowerCase() === name);
+}
+
+function isReplayable(request: HttpRequest | WebSocketRequest): boolean {
+  if (REPLAYABLE_METHODS.has(request.method)) return true;
+  return ["idempotency-key", "x-idempotency-key"].some((name) => findField(request.headers, name) !== undefined);
+}
+
+function expectsContinue(request: HttpRequest | WebSocketRequest): boolean {
+  return findField(request.headers, "expect")?.value.toLowerCase() === "100-continue";
+}
+
+/** HTTP/2 has lower-case names and no hop-by-hop fields (RFC 9113 § 8.2). */
+function forwardedTrailers(trailers: readonly HeaderField[]): HeaderField[] {
+  return trailers.filter(isTrailerField).map((field) => new HeaderField(field.name.toLowerCase(), field.value));
+}
+
+export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler, ActiveRequest {
+  readonly #context: HttpContext;
+  readonly #request: HttpRequest | WebSocketRequest;
+  readonly #stream: EdgeStream;
+  readonly #record: RequestRecord;
+  readonly #framing: BodyFraming;
+  #head = "";
+  #http: HttpConnection | undefined;
+  /** Undefined when no body follows. */
+  #upload: Upload | undefined;
+  /** Of a declared length; undefined when none was. */
+  #bodyLeft: number | undefined;
+  #expectTimer: NodeJS.Timeout | undefined;
+  #retried = false;
+  #responded = false;
+  /** The response head has ended the stream. */
+  #bodyless = false;
+  #complete = false;
+  #done = false;
+  /** Body bytes of the current read that are not handed on yet: the last of them may carry the end. */
+  #pending: Buffer | undefined;
+  #trailers: readonly HeaderField[] = [];
+  #splice: Splice | undefined;
+
+  constructor(context: HttpContext, request: HttpRequest | WebSocketRequest, record: RequestRecord) {
+    this.#context = context;
+    this.#request = request;
+    this.#stream = request.stream;
+    this.#record = record;
+    this.#framing = bodyFraming(request);
+    if (this.#framing.kind === "length") this.#bodyLeft = this.#framing.length;
+  }
+
+  /** Throws Http1RequestError, before anything was sent, when the request can't be written. */
+  start(): void {
+    const { pool, fields } = this.#context;
+    this.#head = fields.head(this.#request, this.#framing);
+    if (!this.#stream.bodyless) this.#upload = this.#newUpload();
+    const idle = pool.acquire(this);
+    if (idle === undefined) {
+      this.#http = pool.dial(this);
+      return;
+    }
+    this.#http = idle;
+    this.#send(idle);
+  }
+
+  #newUpload(): Upload {
+    const upload: Upload = new Upload(this.#stream, this.#context.resources, this.#framing.kind === "chunked", () => {
+      if (upload === this.#upload) this.#splice?.uploadFinished();
+    });
+    return upload;
+  }
+
+  #send(http: HttpConnection): void {
+    const isWebSocket = this.#request.kind === "websocket";
+    const { socket } = http.connection;
+    http.parser.begin(this, this.#request.method, isWebSocket);
+    const upload = this.#upload;
+    if (upload === undefined || isWebSocket) {
+      // A visitor's WebSocket bytes wait for the origin's 101.
+      socket.write(this.#head, "latin1");
+      return;
+    }
+    const hold = expectsContinue(this.#request);
+    if (hold) this.#expectTimer = setTimeout(() => this.#continue(), EXPECT_CONTINUE_MS);
+    upload.start(socket, this.#head, hold);
+  }
+
+  #continue(): void {
+    if (this.#expectTimer === undefined) return;
+    clearTimeout(this.#expectTimer);
+    this.#expectTimer = undefined;
+    this.#upload?.release();
+  }
+
+  // The visitor's side (StreamSink).
+
+  onData(chunk: Buffer): void {
+    if (this.#done) {
+      this.#stream.consumed(chunk.length);
+      return;
+    }
+    if (this.#splice !== undefined) {
+      this.#splice.fromVisitor(chunk);
+      return;
+    }
+    if (this.#bodyLeft !== undefined) {
+      this.#bodyLeft -= chunk.length;
+      if (this.#bodyLeft < 0) {
+        this.#stream.consumed(chunk.length);
+        this.#badRequest(new Http1RequestError("the request body is longer than its Content-Length"));
+        return;
+      }
+    }
+    this.#upload?.push(chunk);
+  }
+
+  onEnd(trailers: readonly HeaderField[]): void {
+    if (this.#done) return;
+    if (this.#splice !== undefined) {
+      this.#splice.visitorEnd();
+      return;
+    }
+    if (this.#bodyLeft !== undefined && this.#bodyLeft > 0) {
+      this.#badRequest(new Http1RequestError("the request body is shorter than its Content-Length"));
+      return;
+    }
+    try {
+      this.#upload?.end(trailers);
+    } catch (error) {
+      this.#badRequest(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  onCancel(reason: CancelReason): void {
+    if (this.#done) return;
+    this.#finish(outcomeOfCancel(reason), this.#phase());
+    this.#http?.connection.destroy();
+  }
+
+  onWritable(): void {
+    if (!this.#done) this.#http?.connection.resume();
+  }
+
+  /** The proxy is closing. */
+  cancel(reason: CancelReason): void {
+    if (this.#done) return;
+    this.#stream.abort();
+    this.onCancel(reason);
+  }
+
+  // The origin's side (ConnectionUser).
+
+  onOpen(): void {
+    if (this.#http !== undefined) this.#send(this.#http);
+  }
+
+  onBytes(bytes: Buffer): void {
+    if (this.#splice !== undefined) {
+      this.#splice.fromOrigin(bytes);
+      return;
+    }
+    try {
+      this.#http?.parser.receive(bytes);
+    } catch (error) {
+      this.#failed(error);
+      return;
+    }
+    this.#deliver();
+  }
+
+  onOriginEnd(): void {
+    if (this.#splice !== undefined) {
+      this.#splice.originEnd();
+      return;
+    }
+    try {
+      this.#http?.parser.finish();
+    } catch (error) {
+      if (!this.#retry()) this.#failed(error);
+      return;
+    }
+    this.#deliver();
+  }
+
+  onGone(error: Error): void {
+    if (this.#splice !== undefined && !this.#splice.brokeOff()) return;
+    if (!this.#retry()) this.#failed(error);
+  }
+
+  // The response (ResponseHandler).
+
+  onInterim(status: number): void {
+    if (status === 100) this.#continue();
+  }
+
+  onHead(head: ResponseHeadMessage, bodyless: boolean): void {
+    if (this.#done) return;
+    const { status, fields, contentLength } = head;
+    clearTimeout(this.#expectTimer);
+    this.#expectTimer = undefined;
+    this.#record.status = status;
+    this.#responded = true;
+    this.#bodyless = bodyless;
+    this.#stream.respond({ status, headers: fields, contentLength, source: "origin" }, bodyless);
+    if (this.#request.kind !== "websocket") return;
+    const { connection } = this.#http ?? {};
+    if (status === 101 && connection !== undefined && this.#upload !== undefined) {
+      this.#splice = new Splice(this.#stream, connection, this.#upload, () => this.#finish("ok"));
+      this.#upload.start(connection.socket, "", false);
+    } else {
+      // Refused: what the visitor sends has no reader.
+      this.#upload?.stop();
+    }
+  }
+
+  onBody(view: Buffer): void {
+    if (this.#done) return;
+    if (this.#splice !== undefined) {
+      this.#splice.fromOrigin(view);
+      return;
+    }
+    const pending = this.#pending;
+    this.#pending = view;
+    if (pending !== undefined && !this.#stream.write(pending, false)) this.#http?.connection.pause();
+  }
+
+  onComplete(trailers: readonly HeaderField[]): void {
+    this.#complete = true;
+    this.#trailers = trailers.length === 0 ? trailers : forwardedTrailers(trailers);
+  }
+
+  /** At the end of a read: hands on what is left of it, and the end of the response with it. */
+  #deliver(): void {
+    if (this.#done) return;
+    const pending = this.#pending;
+    if (!this.#complete) {
+      if (pending === undefined) return;
+      this.#pending = undefined;
+      if (!this.#stream.write(pending, false)) this.#http?.connection.pause();
+      return;
+    }
+    this.#pending = undefined;
+    const trailers = this.#trailers;
+    if (trailers.length > 0) {
+      if (pending !== undefined) this.#stream.write(pending, false);
+      this.#stream.end(trailers);
+    } else if (pending !== undefined) {
+      this.#stream.write(pending, true);
+    } else if (!this.#bodyless) {
+      this.#stream.end();
+    }
+    this.#finish("ok");
+    this.#letGo();
+  }
+
+  /** The response has ended: the connection serves the next request, if both sides are where that one would begin. */
+  #letGo(): void {
+    const http = this.#http;
+    if (http === undefined) return;
+    const requestSent = this.#upload === undefined || this.#upload.finished || this.#request.kind === "websocket";
+    if (requestSent && http.parser.reusable) this.#context.pool.release(http);
+    else http.connection.destroy();
+  }
+
+  /** A pooled connection that the origin had closed already: the request goes out again on a new one, once. */
+  #retry(): boolean {
+    const http = this.#http;
+    if (http === undefined || !http.reused || http.parser.started || this.#retried || this.#done) return false;
+    const upload = this.#upload;
+    const isWebSocket = this.#request.kind === "websocket";
+    if (upload !== undefined && !upload.untouched && !isWebSocket) return false;
+    if (!isReplayable(this.#request)) return false;
+    this.#retried = true;
+    clearTimeout(this.#expectTimer);
+    http.connection.destroy();
+    if (upload !== undefined && !isWebSocket) this.#upload = this.#newUpload();
+    this.#http = this.#context.pool.dial(this);
+    return true;
+  }
+
+  #phase(): RequestPhase {
+    if (this.#splice !== undefined) return "splice";
+    if (this.#responded) return "response-body";
+    if (this.#http === undefined || !this.#http.connection.isOpen) return "connect";
+    return this.#upload === undefined || this.#upload.finished ? "response-head" : "request";
+  }
+
+  #failed(cause: unknown): void {
+    if (this.#done) return;
+    const failure = cause instanceof Error ? cause : new Error(String(cause));
+    const error = connectionError(failure, this.#phase(), this.#context.target.where);
+    this.#abort(error.outcome, error.phase, error);
+  }
+
+  #badRequest(error: Error): void {
+    this.#abort("bad-request", "request", error);
+  }
+
+  #abort(outcome: OutcomeClass, phase: RequestPhase, error: Error): void {
+    if (!this.#responded) this.#record.status = BAD_GATEWAY;
+    this.#stream.abort();
+    this.#finish(outcome, phase, error);
+    this.#http?.connection.destroy();
+  }
+
+  #finish(outcome: OutcomeClass, phase?: RequestPhase, error?: Error): void {
+    this.#done = true;
+    this.#pending = undefined;
+    clearTimeout(this.#expectTimer);
+    this.#upload?.stop();
+    this.#record.finish(outcome, phase, error);
+  }
+}

@@ -1,0 +1,190 @@
+/** One socket to an origin, TCP, Unix or TLS: its handlers are attached once, its user changes with each request. */
+import net from "node:net";
+import tls from "node:tls";
+import type { OriginRequestOptions } from "../types.ts";
+import { type ConnectionStage, connectTimeout, dialError, tlsTimeout } from "./origin-errors.ts";
+import type { OriginTarget } from "./origin-target.ts";
+
+export interface ConnectionUser {
+  /** The connection is open: TLS included. */
+  onOpen(): void;
+  /** The view is valid only during the call. */
+  onBytes(bytes: Buffer): void;
+  /** The origin ended its side. */
+  onOriginEnd(): void;
+  /** The connection is gone: an OriginError if it never opened, else whatever broke it. No other call follows. */
+  onGone(error: Error): void;
+}
+
+const UNUSED: ConnectionUser = { onOpen() {}, onBytes() {}, onOriginEnd() {}, onGone() {} };
+
+/**
+ * Reads land here and are used up within the callback. On Unix, libuv reads and calls back in one step, so all sockets share
+ * one buffer, and thousands of held streams cost nothing. Windows posts reads ahead: each plain socket has its own there.
+ */
+const READ_BUFFER_BYTES = 64 * 1024;
+const OWN_READ_BUFFER_BYTES = 16 * 1024;
+const sharedReadBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+
+function readBuffer(): Buffer {
+  return process.platform === "win32" ? Buffer.allocUnsafeSlow(OWN_READ_BUFFER_BYTES) : sharedReadBuffer;
+}
+
+/**
+ * How long one address of several may take before the next is tried. Node gives an attempt up when it starts the next, so this
+ * must exceed the time that a slow, working address needs; addresses that refuse are passed over at once.
+ */
+const NEXT_ADDRESS_MS = 1_000;
+
+function nextAddressMs(options: OriginRequestOptions): number {
+  if (!options.noHappyEyeballs) return NEXT_ADDRESS_MS;
+  // One after the other, as Go does without happy eyeballs: each may take its share of the time.
+  return Math.max(NEXT_ADDRESS_MS, options.connectTimeoutMs / 2);
+}
+
+export class OriginConnection {
+  readonly socket: net.Socket;
+  readonly target: OriginTarget;
+  user: ConnectionUser;
+  readonly #options: OriginRequestOptions;
+  readonly #onClosed: () => void;
+  #stage: ConnectionStage;
+  #timer: NodeJS.Timeout | undefined;
+  #paused = false;
+
+  /** Dials. @param onClosed called once, when the socket is gone */
+  constructor(target: OriginTarget, options: OriginRequestOptions, user: ConnectionUser, onClosed: () => void) {
+    this.target = target;
+    this.user = user;
+    this.#options = options;
+    this.#onClosed = onClosed;
+    const { address } = target;
+    this.#stage = address.kind === "tcp" && net.isIP(address.host) === 0 ? "dns" : "connect";
+    if (options.connectTimeoutMs > 0) {
+      this.#timer = setTimeout(() => this.#expire(), options.connectTimeoutMs);
+    }
+    this.socket = this.#dial();
+    this.#attach();
+  }
+
+  #dial(): net.Socket {
+    const { address, tls: secure } = this.target;
+    const destination =
+      address.kind === "unix"
+        ? { path: address.path }
+        : {
+            host: address.host,
+            port: address.port,
+            autoSelectFamily: true,
+            autoSelectFamilyAttemptTimeout: nextAddressMs(this.#options),
+          };
+    const options = {
+      ...destination,
+      // Each side ends on its own: a half-closed connection still delivers the rest of the other direction.
+      allowHalfOpen: true,
+      onread: {
+        buffer: readBuffer(),
+        callback: (length: number, buffer: Uint8Array): boolean => {
+          if (Buffer.isBuffer(buffer)) this.user.onBytes(buffer.subarray(0, length));
+          return true;
+        },
+      },
+    };
+    if (secure === undefined) return net.connect(options);
+    return tls.connect({ ...options, ...secure.connectOptions() });
+  }
+
+  #attach(): void {
+    const { socket } = this;
+    const secure = this.target.tls;
+    socket.on("lookup", () => {
+      if (this.#stage === "dns") this.#stage = "connect";
+    });
+    socket.on("connect", () => this.#connected());
+    if (secure !== undefined) {
+      socket.on("secureConnect", () => this.#open());
+      socket.on("session", (session: Buffer) => secure.remember(session));
+    }
+    socket.on("end", () => this.#ended());
+    socket.on("error", (error) => this.#gone(error));
+    socket.on("close", () => {
+      clearTimeout(this.#timer);
+      this.#gone(new Error("the connection was closed"));
+      this.#onClosed();
+    });
+  }
+
+  #connected(): void {
+    const { socket } = this;
+    const { tcpKeepAliveMs, tlsTimeoutMs } = this.#options;
+    clearTimeout(this.#timer);
+    if (this.target.address.kind === "tcp") {
+      socket.setNoDelay(true);
+      // 0 leaves the first probe's delay to the platform.
+      if (tcpKeepAliveMs >= 0) socket.setKeepAlive(true, tcpKeepAliveMs);
+    }
+    if (this.target.tls === undefined) {
+      this.#open();
+      return;
+    }
+    this.#stage = "tls";
+    if (tlsTimeoutMs > 0) this.#timer = setTimeout(() => this.#expire(), tlsTimeoutMs);
+  }
+
+  #open(): void {
+    clearTimeout(this.#timer);
+    this.#stage = "open";
+    this.user.onOpen();
+  }
+
+  #expire(): void {
+    const { where } = this.target;
+    const error =
+      this.#stage === "tls"
+        ? tlsTimeout(where, this.#options.tlsTimeoutMs)
+        : connectTimeout(where, this.#options.connectTimeoutMs, this.#stage);
+    const { user } = this;
+    this.destroy();
+    user.onGone(error);
+  }
+
+  #ended(): void {
+    // Before it is open an error follows, which says more.
+    if (this.#stage === "open") this.user.onOriginEnd();
+  }
+
+  #gone(error: Error): void {
+    const { user } = this;
+    this.user = UNUSED;
+    user.onGone(this.#stage === "open" ? error : dialError(error, this.#stage, this.target.where));
+  }
+
+  /** Stops reading: the origin is held back by TCP's window. */
+  pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.socket.resume();
+  }
+
+  get isOpen(): boolean {
+    return this.#stage === "open";
+  }
+
+  /** Ends the connection once everything written has left; its user hears no more of it. */
+  close(): void {
+    this.user = UNUSED;
+    this.socket.destroySoon();
+  }
+
+  /** Ends the connection at once; its user hears no more of it. */
+  destroy(): void {
+    this.user = UNUSED;
+    this.socket.destroy();
+  }
+}

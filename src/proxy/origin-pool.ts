@@ -1,0 +1,160 @@
+/** The keep-alive connections of one origin: last in, first out, so that those not needed grow old and go. */
+import type { HeaderLineCache } from "../protocol/http1/header-line.ts";
+import { ResponseParser } from "../protocol/http1/response-parser.ts";
+import type { OriginRequestOptions } from "../types.ts";
+import type { OpenConnections } from "./open-connections.ts";
+import { type ConnectionUser, OriginConnection } from "./origin-connection.ts";
+import type { OriginTarget } from "./origin-target.ts";
+
+/** A connection for HTTP. While it is idle it is its own user: whatever happens on it then makes it useless. */
+export class HttpConnection implements ConnectionUser {
+  readonly connection: OriginConnection;
+  readonly parser: ResponseParser;
+  /** It has carried a request before: the origin may have closed it without our knowing yet. */
+  reused = false;
+  idleUntil = 0;
+  readonly #pool: OriginPool;
+
+  constructor(
+    pool: OriginPool,
+    target: OriginTarget,
+    options: OriginRequestOptions,
+    user: ConnectionUser,
+    lines: HeaderLineCache,
+  ) {
+    this.#pool = pool;
+    this.parser = new ResponseParser(lines);
+    this.connection = new OriginConnection(target, options, user, () => pool.closed(this));
+  }
+
+  onOpen(): void {}
+
+  /** RFC 9112 § 9.2: a response that nobody asked for; whoever came next would get it. */
+  onBytes(): void {
+    this.#drop();
+  }
+
+  onOriginEnd(): void {
+    this.#drop();
+  }
+
+  onGone(): void {
+    this.#drop();
+  }
+
+  #drop(): void {
+    this.#pool.forget(this);
+    this.connection.destroy();
+  }
+}
+
+/** An origin that says `Keep-Alive: timeout=5` closes at 5 s: stop using it earlier, so that no request meets the close. */
+const KEEP_ALIVE_MARGIN_MS = 1_000;
+
+/** Node fires longer timers at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+export class OriginPool {
+  readonly #target: OriginTarget;
+  readonly #options: OriginRequestOptions;
+  readonly #lines: HeaderLineCache;
+  readonly #connections: OpenConnections;
+  /** Oldest first. */
+  readonly #idle: HttpConnection[] = [];
+  readonly #maxIdle: number;
+  #sweep: NodeJS.Timeout | undefined;
+  #closing = false;
+
+  constructor(
+    target: OriginTarget,
+    options: OriginRequestOptions,
+    lines: HeaderLineCache,
+    connections: OpenConnections,
+  ) {
+    this.#target = target;
+    this.#options = options;
+    this.#lines = lines;
+    this.#connections = connections;
+    // Go's rule for 0: no limit in all, but two a host, and this is one host.
+    this.#maxIdle = options.keepAliveConnections === 0 ? 2 : options.keepAliveConnections;
+  }
+
+  get idle(): number {
+    return this.#idle.length;
+  }
+
+  /** The idle connection that was used last, handed to `user`. */
+  acquire(user: ConnectionUser): HttpConnection | undefined {
+    const found = this.#idle.pop();
+    if (found === undefined) return undefined;
+    if (found.idleUntil <= performance.now()) {
+      // The rest of the stack may be younger in years: an origin can announce another timeout each time.
+      found.connection.destroy();
+      return this.acquire(user);
+    }
+    found.connection.user = user;
+    return found;
+  }
+
+  dial(user: ConnectionUser): HttpConnection {
+    this.#connections.opened();
+    return new HttpConnection(this, this.#target, this.#options, user, this.#lines);
+  }
+
+  /** Takes a connection whose last response has ended cleanly. */
+  release(http: HttpConnection): void {
+    if (this.#closing || this.#idle.length >= this.#maxIdle) {
+      http.connection.destroy();
+      return;
+    }
+    const now = performance.now();
+    http.reused = true;
+    http.idleUntil = now + this.#idleMs(http.parser.keepAliveSeconds);
+    http.connection.user = http;
+    http.connection.resume();
+    this.#idle.push(http);
+    if (this.#sweep === undefined) this.#armSweep(now);
+  }
+
+  forget(http: HttpConnection): void {
+    const at = this.#idle.indexOf(http);
+    if (at >= 0) this.#idle.splice(at, 1);
+  }
+
+  closed(http: HttpConnection): void {
+    this.forget(http);
+    this.#connections.closed();
+  }
+
+  /** Ends the idle connections, and keeps none from now on. */
+  close(): void {
+    this.#closing = true;
+    clearTimeout(this.#sweep);
+    for (const http of this.#idle.splice(0)) http.connection.destroy();
+  }
+
+  #idleMs(keepAliveSeconds: number | undefined): number {
+    const own = this.#options.keepAliveTimeoutMs === 0 ? Number.POSITIVE_INFINITY : this.#options.keepAliveTimeoutMs;
+    if (keepAliveSeconds === undefined) return own;
+    return Math.min(own, Math.max(0, keepAliveSeconds * 1_000 - KEEP_ALIVE_MARGIN_MS));
+  }
+
+  /** One timer for all: it looks again when the first of them is due. */
+  #armSweep(now: number): void {
+    let due = Number.POSITIVE_INFINITY;
+    for (const http of this.#idle) due = Math.min(due, http.idleUntil);
+    this.#sweep = undefined;
+    if (due === Number.POSITIVE_INFINITY) return;
+    this.#sweep = setTimeout(() => this.#expire(), Math.min(MAX_TIMER_MS, Math.max(1, due - now)));
+    this.#sweep.unref();
+  }
+
+  #expire(): void {
+    const now = performance.now();
+    for (const http of this.#idle.filter((each) => each.idleUntil <= now)) {
+      this.forget(http);
+      http.connection.destroy();
+    }
+    this.#armSweep(now);
+  }
+}

@@ -1,0 +1,89 @@
+/** Where an origin's sockets go: the address to dial, TLS or not, and how logs name it. */
+import net from "node:net";
+import { UnderpassError } from "../errors.ts";
+import type { Origin, OriginRequestOptions } from "../types.ts";
+import { OriginTls } from "./origin-tls.ts";
+
+export interface TcpAddress {
+  readonly kind: "tcp";
+  /** A name or an IP, without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface UnixAddress {
+  readonly kind: "unix";
+  readonly path: string;
+}
+
+export interface OriginTarget {
+  readonly address: TcpAddress | UnixAddress;
+  /** Undefined = plain. */
+  readonly tls: OriginTls | undefined;
+  /** As cloudflared writes services: `http://localhost:8080`, `unix:/run/app.sock`. */
+  readonly service: string;
+  /** The address as messages name it. */
+  readonly where: string;
+  /** `Host` for requests that came without one. */
+  readonly host: string;
+}
+
+/** ws and wss are http and https under another name. */
+const SCHEMES: Readonly<Record<string, { tls: boolean; port: number }>> = {
+  "http:": { tls: false, port: 80 },
+  "ws:": { tls: false, port: 80 },
+  "https:": { tls: true, port: 443 },
+  "wss:": { tls: true, port: 443 },
+};
+
+/** cloudflared's host for requests to unix sockets, and so the name that a certificate there must carry. */
+const UNIX_HOST = "localhost";
+
+export function originTarget(
+  origin: Extract<Origin, { kind: "url" | "unix" }>,
+  options: OriginRequestOptions,
+  roots: (() => readonly string[]) | undefined,
+): OriginTarget {
+  if (origin.kind === "unix") {
+    return {
+      address: { kind: "unix", path: origin.path },
+      tls: origin.tls ? new OriginTls(UNIX_HOST, options, roots) : undefined,
+      service: `${origin.tls ? "unix+tls" : "unix"}:${origin.path}`,
+      where: origin.path,
+      host: UNIX_HOST,
+    };
+  }
+  const { url } = origin;
+  const scheme = SCHEMES[url.protocol];
+  if (scheme === undefined) {
+    throw new UnderpassError(
+      "ERR_UNDERPASS_ORIGIN_SCHEME",
+      `the origin's scheme ${url.protocol}// is not one that requests can be sent to; use http, https, ws or wss`,
+    );
+  }
+  const host = url.hostname.startsWith("[") ? url.hostname.slice(1, -1) : url.hostname;
+  const port = url.port === "" ? scheme.port : Number(url.port);
+  return {
+    address: { kind: "tcp", host, port },
+    tls: scheme.tls ? new OriginTls(host, options, roots) : undefined,
+    // Built from its parts: a URL may carry a password.
+    service: `${url.protocol}//${url.host}`,
+    where: hostPort(host, port),
+    host: url.host,
+  };
+}
+
+/** The literal `ip:port` of a private-network stream; undefined when it is a name or malformed (wire § 4.6). */
+export function literalTarget(destination: string): OriginTarget | undefined {
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})$/.exec(destination);
+  if (match === null) return undefined;
+  const host = match[1] ?? match[2] ?? "";
+  const port = Number(match[3]);
+  const family = match[1] === undefined ? 4 : 6;
+  if (net.isIP(host) !== family || port < 1 || port > 65_535) return undefined;
+  return { address: { kind: "tcp", host, port }, tls: undefined, service: "warp-routing", where: destination, host };
+}
+
+function hostPort(host: string, port: number): string {
+  return net.isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
+}
