@@ -1,0 +1,133 @@
+/** The settings of the connections to the edge, and of what stands around them, checked. */
+import { isIP, isIPv6 } from "node:net";
+import type { OriginRequestOptions } from "../types.ts";
+import { defaultOriginRequest, defaultTunnelConfig } from "./defaults.ts";
+import { expandHome, readTextFile } from "./files.ts";
+import type { Environment } from "./interpolate.ts";
+import type { MergedSettings } from "./merged.ts";
+import { type ConfigProblem, wrongValue } from "./problem.ts";
+import type { EdgeIpVersion, MetricsConfig, ProtocolChoice, TunnelConfig } from "./tunnel-config.ts";
+
+/** Collects what is wrong, so that all of it is reported at once. */
+export interface Findings {
+  readonly problems: ConfigProblem[];
+  readonly warnings: string[];
+}
+
+export function readProtocol(settings: MergedSettings, { problems, warnings }: Findings): ProtocolChoice {
+  const chosen = settings.get("protocol");
+  if (chosen === undefined) return defaultTunnelConfig.protocol;
+  switch (chosen.value) {
+    case "auto":
+    case "http2":
+      return chosen.value;
+    case "h2mux":
+      warnings.push(`${chosen.where}: h2mux is gone: using HTTP/2`);
+      return "http2";
+    case "quic":
+      warnings.push(`${chosen.where}: QUIC is not there yet: using HTTP/2`);
+      return "http2";
+    default:
+      problems.push(wrongValue(chosen.where, chosen.value, '"auto", "quic" or "http2"'));
+      return "auto";
+  }
+}
+
+/** A bind address decides the IP version, as in cloudflared; a contradiction is only a warning. */
+export function readEdgeAddressing(
+  settings: MergedSettings,
+  { problems, warnings }: Findings,
+): { edgeIpVersion: EdgeIpVersion; edgeBindAddress: string | undefined } {
+  const version = settings.get("edge-ip-version");
+  const bind = settings.get("edge-bind-address");
+  let edgeIpVersion: EdgeIpVersion = "auto";
+  if (version?.value === "4" || version?.value === "6" || version?.value === "auto") edgeIpVersion = version.value;
+  else if (version !== undefined) problems.push(wrongValue(version.where, version.value, '"auto", 4 or 6'));
+  if (bind === undefined) return { edgeIpVersion, edgeBindAddress: undefined };
+  const address = String(bind.value);
+  if (isIP(address) === 0) problems.push(wrongValue(bind.where, address, "an IP address of this machine"));
+  const ofAddress = isIPv6(address) ? "6" : "4";
+  if (edgeIpVersion !== "auto" && edgeIpVersion !== ofAddress) {
+    warnings.push(`Overriding edge-ip-version ${edgeIpVersion}: ${bind.where} is an IPv${ofAddress} address`);
+  }
+  return { edgeIpVersion: ofAddress, edgeBindAddress: address };
+}
+
+export function readEdgeList(settings: MergedSettings, { problems }: Findings): readonly string[] {
+  const edge = settings.list("edge");
+  for (const entry of edge) {
+    if (parseHostPort(entry)?.host) continue;
+    problems.push(wrongValue(settings.get("edge")?.where ?? "", entry, "host:port"));
+  }
+  return edge;
+}
+
+/** `host:port`, IPv6 in brackets; the host may be empty, which is every address. */
+export function parseHostPort(text: string): { host: string; port: number } | undefined {
+  const match = /^(?:\[([\da-f:.]+(?:%[\w.-]+)?)\]|([^:[\]\s/]*)):(\d{1,5})$/i.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || !(port <= 65_535) || (match[1] !== undefined && !isIPv6(match[1]))) return undefined;
+  return { host: match[1] ?? match[2] ?? "", port };
+}
+
+export function readMetrics(
+  settings: MergedSettings,
+  fallback: MetricsConfig | undefined,
+  { problems }: Findings,
+): MetricsConfig | undefined {
+  const chosen = settings.get("metrics");
+  if (chosen === undefined) return fallback;
+  const address = parseHostPort(String(chosen.value));
+  if (address !== undefined) return { kind: "address", ...address };
+  problems.push(wrongValue(chosen.where, chosen.value, 'host:port such as "127.0.0.1:20241"'));
+  return fallback;
+}
+
+export function readTags(settings: MergedSettings, { problems }: Findings): TunnelConfig["tags"] {
+  return settings.list("tag").map((tag) => {
+    // Key: a header token; value: printable ASCII (operations § 2.1).
+    const match = /^([!#$%&'*+.^`|~\w-]+)=([\x20-\x7e]*)$/.exec(tag);
+    if (match === null) problems.push(wrongValue(settings.get("tag")?.where ?? "", tag, "KEY=VALUE"));
+    return { name: match?.[1] ?? "", value: match?.[2] ?? "" };
+  });
+}
+
+/** Text of the PEM file that a setting names. */
+export function readPem(
+  settings: MergedSettings,
+  name: string,
+  env: Environment,
+  { problems }: Findings,
+): string | undefined {
+  const chosen = settings.get(name);
+  if (chosen === undefined) return undefined;
+  const path = expandHome(String(chosen.value), env);
+  const text = readTextFile(path, chosen.where);
+  if (!text.includes("-----BEGIN CERTIFICATE-----")) {
+    problems.push({
+      where: chosen.where,
+      text: `${path} holds no certificate; a PEM file of authorities would be right`,
+    });
+  }
+  return text;
+}
+
+export function readOriginRequest(
+  settings: MergedSettings,
+  env: Environment,
+  findings: Findings,
+): OriginRequestOptions {
+  const fallback = defaultOriginRequest;
+  return {
+    connectTimeoutMs: settings.number("proxy-connect-timeout", fallback.connectTimeoutMs),
+    tlsTimeoutMs: settings.number("proxy-tls-timeout", fallback.tlsTimeoutMs),
+    tcpKeepAliveMs: settings.number("proxy-tcp-keepalive", fallback.tcpKeepAliveMs),
+    noHappyEyeballs: settings.bool("proxy-no-happy-eyeballs"),
+    keepAliveConnections: settings.number("proxy-keepalive-connections", fallback.keepAliveConnections),
+    keepAliveTimeoutMs: settings.number("proxy-keepalive-timeout", fallback.keepAliveTimeoutMs),
+    httpHostHeader: settings.string("http-host-header"),
+    originServerName: settings.string("origin-server-name"),
+    caPool: readPem(settings, "origin-ca-pool", env, findings),
+    noTLSVerify: settings.bool("no-tls-verify"),
+  };
+}

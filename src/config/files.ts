@@ -1,0 +1,107 @@
+/** Reads the files that a configuration names, with a bound on each; and finds cloudflared's default ones. */
+import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import type { ConfigFile } from "./config-file.ts";
+import type { Environment } from "./interpolate.ts";
+import { ConfigError } from "./problem.ts";
+
+/** No configuration, credentials or PEM bundle is that long; a device or a mistaken path may be endless. */
+const MAX_FILE_BYTES = 4 << 20;
+
+const USER_DIRECTORIES = ["~/.cloudflared", "~/.cloudflare-warp", "~/cloudflare-warp"];
+const SYSTEM_DIRECTORIES = ["/etc/cloudflared", "/usr/local/etc/cloudflared"];
+const CONFIG_NAMES = ["config.yml", "config.yaml"];
+
+/** UTF-8 text of a file. Throws a ConfigError that names the file and the reason. */
+export function readTextFile(path: string, where: string): string {
+  try {
+    return readBounded(path);
+  } catch (error) {
+    throw new ConfigError([{ where, text: `can't read ${path}: ${reasonOf(error)}` }]);
+  }
+}
+
+function readBounded(path: string): string {
+  const descriptor = openSync(path, "r");
+  try {
+    const chunks: Buffer[] = [];
+    for (let total = 0; ; ) {
+      const chunk = Buffer.allocUnsafe(65_536);
+      const length = readSync(descriptor, chunk);
+      if (length === 0) return Buffer.concat(chunks).toString("utf8");
+      total += length;
+      if (total > MAX_FILE_BYTES) throw new Error(`it is longer than ${MAX_FILE_BYTES >> 20} MiB`);
+      chunks.push(chunk.subarray(0, length));
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "ENOENT") return "no such file";
+  if (code === "EACCES") return "permission denied";
+  if (code === "EISDIR") return "it is a directory";
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Reads a configuration file. The extension decides: `.toml` is ours, `.yml` and `.yaml` are cloudflared's. */
+export async function loadConfigFile(path: string, env: Environment, where: string): Promise<ConfigFile> {
+  const text = readTextFile(expandHome(path, env), where);
+  // A parser is only loaded for its own files: each costs some 10 to 20 ms of start-up.
+  if (/\.toml$/i.test(path) || (!/\.ya?ml$/i.test(path) && /^\s*\[tunnel/m.test(text))) {
+    const { parseTomlConfig } = await import("./toml.ts");
+    return parseTomlConfig(text, path, env);
+  }
+  const { parseYamlConfig } = await import("./yaml.ts");
+  return parseYamlConfig(text, path);
+}
+
+/** cloudflared's directories for config.yml and credentials, in its order (ingress § 1.1). Those in HOME only when there is one. */
+export function defaultDirectories(env: Environment): readonly string[] {
+  const user = homeOf(env) === undefined ? [] : USER_DIRECTORIES.map((directory) => expandHome(directory, env));
+  return process.platform === "win32" ? user : [...user, ...SYSTEM_DIRECTORIES];
+}
+
+/** The first default configuration file that exists. */
+export function findDefaultConfig(env: Environment): string | undefined {
+  return defaultDirectories(env)
+    .flatMap((directory) => CONFIG_NAMES.map((name) => join(directory, name)))
+    .find(isFile);
+}
+
+/** `<tunnel id>.json` beside cert.pem, or in a default directory (wire § 1.3). */
+export function findCredentials(
+  tunnelId: string,
+  originCert: string | undefined,
+  env: Environment,
+): string | undefined {
+  const beside = originCert === undefined ? [] : [dirname(expandHome(originCert, env))];
+  return [...beside, ...defaultDirectories(env)].map((directory) => join(directory, `${tunnelId}.json`)).find(isFile);
+}
+
+/** `~` and `~/…` stand for the home directory, where there is one. */
+export function expandHome(path: string, env: Environment): string {
+  const home = path === "~" || path.startsWith("~/") ? homeOf(env) : undefined;
+  return home === undefined ? path : join(home, path.slice(1));
+}
+
+function homeOf(env: Environment): string | undefined {
+  if (env["HOME"] !== undefined && env["HOME"] !== "") return env["HOME"];
+  try {
+    return homedir() || undefined;
+  } catch {
+    // A user id without an entry in the password file, as containers have it.
+    return undefined;
+  }
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}

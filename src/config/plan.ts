@@ -1,0 +1,216 @@
+/** From all that was said to the one TunnelConfig that runs, with what is worth telling about it. */
+import type { Origin } from "../types.ts";
+import { DEFAULT_HA_CONNECTIONS, DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "./defaults.ts";
+import {
+  type Findings,
+  readEdgeAddressing,
+  readEdgeList,
+  readMetrics,
+  readOriginRequest,
+  readPem,
+  readProtocol,
+  readTags,
+} from "./edge-settings.ts";
+import { parseHostname } from "./hostname.ts";
+import { findCredentialsOf, findTokenSource, UsageError } from "./identity.ts";
+import type { Environment } from "./interpolate.ts";
+import type { MergedSettings } from "./merged.ts";
+import { ConfigError, wrongValue } from "./problem.ts";
+import { findOrigin } from "./service.ts";
+import { checkStatuses } from "./statuses.ts";
+import type { TunnelConfig, TunnelIdentity } from "./tunnel-config.ts";
+
+export interface PlanRequest {
+  /** `tunnel` follows cloudflared's rules; `native` is `underpass` and `underpass run`. */
+  readonly style: "native" | "tunnel";
+  /** Whether `run` was said. */
+  readonly run: boolean;
+  /** UUID or name of the tunnel, given as argument. */
+  readonly tunnelRef: string | undefined;
+  readonly settings: MergedSettings;
+  readonly env: Environment;
+}
+
+export interface Plan {
+  readonly config: TunnelConfig;
+  readonly warnings: readonly string[];
+  readonly notes: readonly string[];
+}
+
+/** Throws a ConfigError or UsageError that says all that is wrong. */
+export function planTunnel(request: PlanRequest): Plan {
+  const { settings, env, style } = request;
+  const statuses = checkStatuses(settings);
+  const findings: Findings = { problems: [...statuses.problems], warnings: [] };
+  const mode = chooseMode(request, findings.warnings);
+  const originRequest = readOriginRequest(settings, env, findings);
+  const config = {
+    ...defaultTunnelConfig,
+    originRequest,
+    protocol: readProtocol(settings, findings),
+    edge: readEdgeList(settings, findings),
+    region: settings.string("region"),
+    ...readEdgeAddressing(settings, findings),
+    cacert: readPem(settings, "cacert", env, findings),
+    postQuantum: settings.bool("post-quantum"),
+    haConnections: mode === "quick" ? 1 : settings.number("ha-connections", DEFAULT_HA_CONNECTIONS),
+    retries: settings.number("retries", defaultTunnelConfig.retries),
+    gracePeriodMs: settings.number("grace-period", defaultTunnelConfig.gracePeriodMs),
+    rpcTimeoutMs: settings.number("rpc-timeout", defaultTunnelConfig.rpcTimeoutMs),
+    healthCheck: readHealthCheck(settings, findings),
+    metrics: readMetrics(settings, style === "tunnel" ? { kind: "default" } : undefined, findings),
+    tags: readTags(settings, findings),
+    features: settings.list("features"),
+  };
+  const quickService = readQuickService(settings, findings);
+  const hostname = readHostname(request, mode, findings);
+  // What follows stops at its first problem: report the others with it.
+  const origin = collect(findings, () => readOrigin(request, mode, findings));
+  const identity = collect(findings, () =>
+    mode === "quick" ? ({ mode, quickService } satisfies TunnelIdentity) : readNamed(request, hostname),
+  );
+  if (identity?.mode === "named" && config.region !== undefined && identity.credentials.endpoint !== undefined) {
+    findings.problems.push({
+      where: settings.get("region")?.where ?? "",
+      text: `region provided with a token that has an endpoint ("${identity.credentials.endpoint}"); leave the region out`,
+    });
+  }
+  if (findings.problems.length > 0 || origin === undefined || identity === undefined) {
+    throw new ConfigError(findings.problems);
+  }
+  return {
+    config: { ...config, origin, identity },
+    warnings: [...(settings.file?.warnings ?? []).map(({ where, text }) => `${where}: ${text}`), ...findings.warnings],
+    notes: [...(settings.file?.notes ?? []), ...statuses.notes],
+  };
+}
+
+function collect<T>({ problems }: Findings, read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    // A usage error has its own exit status; it counts when nothing else is wrong.
+    if (error instanceof UsageError && problems.length === 0) throw error;
+    if (error instanceof UsageError) problems.push({ where: "", text: error.message });
+    else if (error instanceof ConfigError) problems.push(...error.problems);
+    else if (error instanceof Error && "code" in error && error.code === "ERR_UNDERPASS_CREDENTIALS") {
+      problems.push({ where: "", text: error.message });
+    } else throw error;
+    return undefined;
+  }
+}
+
+/** quick or named: a token on the command line, then `run`, then what the file says. */
+function chooseMode({ style, run, settings }: PlanRequest, warnings: string[]): "quick" | "named" {
+  const { flags, file } = settings;
+  const tokenFlag = [flags.get("token"), flags.get("token-file")].find(
+    (flag) => flag !== undefined && flag.value !== "",
+  );
+  const stated = file?.mode;
+  if (tokenFlag !== undefined) {
+    if (stated?.value === "quick") warnings.push(`${stated.where}: ${tokenFlag.where} was given: mode "named" is used`);
+    return "named";
+  }
+  if (stated !== undefined && (style === "native" || !run)) {
+    if (stated.value === "quick") warnOfUnusedToken(settings, stated.where, warnings);
+    return stated.value;
+  }
+  if (run) return "named";
+  const namesTunnel = file?.tunnel !== undefined || file?.layer.has("token") || flags.has("credentials-file");
+  const hasService = [flags, settings.environment].some((layer) => layer.has("url") || layer.has("unix-socket"));
+  if (style === "native" && namesTunnel) return "named";
+  if (style === "tunnel" && file?.tunnel !== undefined && !hasService) {
+    throw new ConfigError([
+      { where: file.tunnel.where, text: "use `underpass tunnel run` to start the tunnel that this file names" },
+    ]);
+  }
+  warnOfUnusedToken(settings, "quick tunnel", warnings);
+  return "quick";
+}
+
+function warnOfUnusedToken(settings: MergedSettings, where: string, warnings: string[]): void {
+  const token = findTokenSource(settings);
+  if (token === undefined) return;
+  const remedy =
+    settings.file?.format === "toml" ? 'mode = "named" runs the tunnel that it names' : "underpass run uses it";
+  warnings.push(`${where}: mode is "quick", so the token (${token.where}) is not used; ${remedy}`);
+}
+
+function readNamed(request: PlanRequest, hostname: string | undefined): TunnelIdentity {
+  const { settings, tunnelRef, env, style } = request;
+  const credentials = findCredentialsOf(settings, tunnelRef, env, style === "tunnel");
+  if (credentials !== undefined) return { mode: "named", credentials, hostname };
+  const stated = settings.file?.mode;
+  if (stated !== undefined) {
+    const text =
+      'mode "named" needs a token: token = "…" under [tunnel.cloudflare], or the environment variable CLOUDFLARE_TUNNEL_TOKEN, would be right';
+    throw new ConfigError([{ where: stated.where, text }]);
+  }
+  throw new UsageError(
+    style === "tunnel"
+      ? '"underpass tunnel run" requires a token (--token-file, TUNNEL_TOKEN), or the ID of the tunnel to run as the last argument or in the configuration file'
+      : "no tunnel to run: give its token by --token-file, --token or TUNNEL_TOKEN; for a quick tunnel: underpass --url http://localhost:3000",
+  );
+}
+
+function readOrigin({ style, settings }: PlanRequest, mode: "quick" | "named", { warnings }: Findings): Origin {
+  const found = findOrigin(settings);
+  if (found !== undefined) {
+    warnings.push(...found.warnings);
+    return found.origin;
+  }
+  const localAddr = settings.file?.localAddr;
+  if (localAddr !== undefined) {
+    throw new ConfigError([wrongValue(localAddr, undefined, 'host:port such as "127.0.0.1:8080"')]);
+  }
+  if (mode === "quick") {
+    const text = `no local service: give it as ${style === "tunnel" ? "underpass tunnel --url" : "underpass --url"} http://localhost:3000`;
+    throw new ConfigError([{ where: "", text }]);
+  }
+  warnings.push(
+    "No local service is set (--url): every request is answered with 503 until the tunnel is configured remotely",
+  );
+  return { kind: "status", status: 503 };
+}
+
+/** Under `underpass tunnel` the hostname has no part in running a tunnel, as in cloudflared. */
+function readHostname(request: PlanRequest, mode: "quick" | "named", findings: Findings): string | undefined {
+  const chosen = request.settings.get("hostname");
+  if (chosen === undefined) return undefined;
+  if (mode === "quick" || (request.style === "tunnel" && request.settings.file?.format !== "toml")) {
+    findings.warnings.push(
+      mode === "quick"
+        ? `${chosen.where} is ignored: a quick tunnel gets its own hostname`
+        : `${chosen.where} is ignored by a named tunnel: its hostnames are routed to it at Cloudflare`,
+    );
+    return undefined;
+  }
+  const hostname = parseHostname(String(chosen.value));
+  if (hostname === undefined) {
+    findings.problems.push(wrongValue(chosen.where, chosen.value, 'a host name such as "agent.example.com"'));
+  }
+  return hostname;
+}
+
+function readHealthCheck(settings: MergedSettings, { problems }: Findings): TunnelConfig["healthCheck"] {
+  const fallback = defaultTunnelConfig.healthCheck;
+  const path = settings.get("health-check-path");
+  if (path !== undefined && !/^\/[\x21-\x7e]*$/.test(String(path.value))) {
+    problems.push(wrongValue(path.where, path.value, "a path such as /health"));
+  }
+  return {
+    intervalMs: settings.number("health-check-interval", fallback.intervalMs),
+    maxFailures: settings.number("max-failures", fallback.maxFailures),
+    path: settings.string("health-check-path") ?? fallback.path,
+  };
+}
+
+function readQuickService(settings: MergedSettings, { problems }: Findings): string {
+  const chosen = settings.get("quick-service");
+  if (chosen === undefined) return DEFAULT_QUICK_SERVICE;
+  const text = String(chosen.value);
+  if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) {
+    problems.push(wrongValue(chosen.where, text, "an http or https URL"));
+  }
+  return text.replace(/\/+$/, "");
+}

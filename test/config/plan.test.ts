@@ -1,0 +1,474 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readEnvironment } from "../../src/config/environment.ts";
+import { loadConfigFile } from "../../src/config/files.ts";
+import { MergedSettings } from "../../src/config/merged.ts";
+import { type Plan, planTunnel } from "../../src/config/plan.ts";
+import { findSetting, isProblem, readSettingText, type Setting, type SettingLayer } from "../../src/config/settings.ts";
+import { makeCredentials } from "./make-credentials.ts";
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "underpass-plan-"));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function flagLayer(flags: Readonly<Record<string, string>>): SettingLayer {
+  const layer = new Map<string, Setting>();
+  for (const [name, text] of Object.entries(flags)) {
+    const spec = findSetting(name);
+    if (spec === undefined) throw new Error(`no flag ${name}`);
+    const value = readSettingText(spec, text, `--${name}`);
+    if (isProblem(value)) throw new Error(value.text);
+    layer.set(name, { name, value, source: "flag", where: `--${name}` });
+  }
+  return layer;
+}
+
+interface Said {
+  style?: "native" | "tunnel";
+  run?: boolean;
+  ref?: string;
+  flags?: Record<string, string>;
+  env?: Record<string, string>;
+  file?: { name: string; text: string };
+}
+
+async function plan(said: Said): Promise<Plan> {
+  const env = said.env ?? {};
+  let file;
+  if (said.file !== undefined) {
+    const path = join(directory, said.file.name);
+    writeFileSync(path, said.file.text);
+    file = await loadConfigFile(path, env, "--config");
+  }
+  const { layer, problems } = readEnvironment(env);
+  expect(problems).toEqual([]);
+  return planTunnel({
+    style: said.style ?? "native",
+    run: said.run ?? false,
+    tunnelRef: said.ref,
+    settings: new MergedSettings(flagLayer(said.flags ?? {}), layer, file),
+    env,
+  });
+}
+
+async function failure(said: Said): Promise<{ code: string; message: string }> {
+  try {
+    await plan(said);
+  } catch (error) {
+    if (error instanceof Error && "code" in error) {
+      return { code: String(error.code), message: error.message.replaceAll(`${directory}/`, "") };
+    }
+    throw error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+function toml(cloudflare: string): { name: string; text: string } {
+  return { name: "u.toml", text: `[tunnel]\nlocal_addr = "127.0.0.1:8080"\n[tunnel.cloudflare]\n${cloudflare}\n` };
+}
+
+const made = makeCredentials();
+const other = makeCredentials();
+
+describe("quick or named", () => {
+  it("underpass --url is a quick tunnel with one connection", async () => {
+    const { config, warnings, notes } = await plan({ flags: { url: "http://localhost:3000", "ha-connections": "4" } });
+    expect(config.identity).toEqual({ mode: "quick", quickService: "https://api.trycloudflare.com" });
+    expect(config.origin).toEqual({ kind: "url", url: new URL("http://localhost:3000") });
+    expect(config.haConnections).toBe(1);
+    expect(config.metrics).toBeUndefined();
+    expect([...warnings, ...notes]).toEqual([]);
+  });
+
+  it("underpass --url ignores a token of the environment, and says so", async () => {
+    const { config, warnings } = await plan({ flags: { url: "3000" }, env: { TUNNEL_TOKEN: made.token } });
+    expect(config.identity.mode).toBe("quick");
+    expect(warnings).toEqual([
+      'quick tunnel: mode is "quick", so the token (TUNNEL_TOKEN) is not used; underpass run uses it',
+    ]);
+  });
+
+  it("a token flag makes it named", async () => {
+    const { config } = await plan({ flags: { url: "3000", token: made.token } });
+    expect(config.identity).toMatchObject({ mode: "named", credentials: { tunnelId: made.tunnelId } });
+    expect(config.haConnections).toBe(4);
+  });
+
+  it("the file's mode counts; quick with a token is a warning", async () => {
+    const quick = await plan({ file: toml(`token = "${made.token}"`) });
+    expect(quick.config.identity.mode).toBe("quick");
+    expect(quick.warnings).toHaveLength(1);
+    expect(quick.warnings[0]).toMatch(/u\.toml:3: tunnel\.cloudflare\.mode: mode is "quick", so the token .*u\.toml:4/);
+    expect(quick.warnings[0]).not.toContain(made.token);
+    const named = await plan({ file: toml(`mode = "named"\ntoken = "${made.token}"\nhostname = "a.example.com"`) });
+    expect(named.config.identity).toMatchObject({ mode: "named", hostname: "a.example.com" });
+    expect(named.warnings).toEqual([]);
+  });
+
+  it("a token flag overrides the file's quick mode, with a warning", async () => {
+    const { config, warnings } = await plan({ run: true, flags: { token: made.token }, file: toml('mode = "quick"') });
+    expect(config.identity.mode).toBe("named");
+    expect(warnings[0]).toContain("--token was given");
+  });
+
+  it("a hostname is ignored by a quick tunnel, and by underpass tunnel run", async () => {
+    const quick = await plan({ file: toml('hostname = "a.example.com"') });
+    expect(quick.warnings[0]).toContain("is ignored");
+    const tunnel = await plan({
+      style: "tunnel",
+      run: true,
+      flags: { token: made.token, hostname: "a.example.com", url: "1" },
+    });
+    expect(tunnel.config.identity).toMatchObject({ hostname: undefined });
+    expect(tunnel.warnings[0]).toContain("--hostname is ignored");
+    const native = await plan({ run: true, flags: { token: made.token, hostname: "A.example.com", url: "1" } });
+    expect(native.config.identity).toMatchObject({ hostname: "a.example.com" });
+  });
+
+  it("named without a token names both ways to give it", async () => {
+    const { code, message } = await failure({ file: toml('mode = "named"') });
+    expect(code).toBe("ERR_UNDERPASS_CONFIG");
+    expect(message).toMatch(/^u\.toml:4: tunnel\.cloudflare\.mode: /);
+    expect(message).toContain('token = "…" under [tunnel.cloudflare]');
+    expect(message).toContain("environment variable CLOUDFLARE_TUNNEL_TOKEN");
+  });
+
+  it("underpass run without anything, and underpass without a service, say what to do", async () => {
+    expect((await failure({ run: true })).message).toContain("--token-file");
+    expect((await failure({})).message).toContain("--url http://localhost:3000");
+    expect(await failure({ style: "tunnel", run: true })).toMatchObject({
+      code: "ERR_UNDERPASS_USAGE",
+      message: expect.stringContaining("requires a token"),
+    });
+  });
+
+  it("underpass tunnel points to run when the file names a tunnel", async () => {
+    const file = { name: "c.yml", text: `tunnel: ${made.tunnelId}\n` };
+    expect((await failure({ style: "tunnel", file })).message).toContain("underpass tunnel run");
+    expect((await plan({ style: "tunnel", file, flags: { url: "1" } })).config.identity.mode).toBe("quick");
+  });
+});
+
+describe("the token's source", () => {
+  it("is flag before environment before file; TUNNEL_TOKEN before CLOUDFLARE_TUNNEL_TOKEN", async () => {
+    const path = join(directory, "token");
+    writeFileSync(path, `${other.token}\n`);
+    const env = { TUNNEL_TOKEN: made.token, CLOUDFLARE_TUNNEL_TOKEN: other.token };
+    const idOf = async (said: Said) => (await plan({ run: true, flags: { url: "1" }, ...said })).config.identity;
+    const is = (who: { tunnelId: string }) => ({ credentials: { tunnelId: who.tunnelId } });
+    expect(await idOf({ env })).toMatchObject(is(made));
+    expect(await idOf({ env: { CLOUDFLARE_TUNNEL_TOKEN: other.token } })).toMatchObject(is(other));
+    expect(await idOf({ env, flags: { url: "1", token: other.token } })).toMatchObject(is(other));
+    expect(await idOf({ env, flags: { url: "1", "token-file": path } })).toMatchObject(is(other));
+    expect(await idOf({ flags: { url: "1", token: made.token, "token-file": path } })).toMatchObject(is(made));
+    expect(await idOf({ env: { TUNNEL_TOKEN_FILE: path, CLOUDFLARE_TUNNEL_TOKEN: made.token } })).toMatchObject(
+      is(other),
+    );
+    const file = toml(`mode = "named"\ntoken = "${other.token}"`);
+    expect(await idOf({ file, env: { CLOUDFLARE_TUNNEL_TOKEN: made.token } })).toMatchObject(is(made));
+    expect(await idOf({ file })).toMatchObject(is(other));
+  });
+
+  it("an invalid token and an unreadable file are usage errors that name the source", async () => {
+    const bad = await failure({ style: "tunnel", run: true, flags: { url: "1", token: made.token.slice(0, -5) } });
+    expect(bad).toMatchObject({ code: "ERR_UNDERPASS_USAGE" });
+    expect(bad.message).toMatch(/^--token: Provided Tunnel token is not valid/);
+    expect(bad.message).not.toContain(made.token.slice(0, 20));
+    const missing = await failure({ style: "tunnel", run: true, flags: { url: "1", "token-file": "/nonexistent/t" } });
+    expect(missing).toMatchObject({ code: "ERR_UNDERPASS_USAGE" });
+    expect(missing.message).toContain("Failed to read token file: can't read /nonexistent/t: no such file");
+    const inFile = await failure({ file: toml('mode = "named"\ntoken = "eyJhIjoiNjY..."') });
+    expect(inFile.message).toMatch(/^u\.toml:5: tunnel\.cloudflare\.token: Provided Tunnel token is not valid/);
+  });
+
+  it("an empty --token hides the environment's", async () => {
+    expect((await failure({ run: true, flags: { token: "", url: "1" }, env: { TUNNEL_TOKEN: made.token } })).code).toBe(
+      "ERR_UNDERPASS_USAGE",
+    );
+  });
+
+  it("finds credentials by id: contents, file, beside cert.pem, in HOME", async () => {
+    const home = join(directory, "home");
+    mkdirSync(join(home, ".cloudflared"), { recursive: true });
+    mkdirSync(join(directory, "certs"), { recursive: true });
+    writeFileSync(join(home, ".cloudflared", `${made.tunnelId}.json`), made.json);
+    writeFileSync(join(directory, "certs", `${other.tunnelId}.json`), other.json);
+    writeFileSync(join(directory, "c.json"), made.json);
+    const base: Said = { style: "tunnel", run: true, env: { HOME: home } };
+    const accountOf = async (said: Said) => {
+      const { identity } = (await plan({ ...base, ...said })).config;
+      return identity.mode === "named" && identity.credentials.accountTag;
+    };
+    expect(await accountOf({ ref: made.tunnelId.toUpperCase() })).toBe(made.accountTag);
+    expect(await accountOf({ ref: other.tunnelId, flags: { origincert: join(directory, "certs", "cert.pem") } })).toBe(
+      other.accountTag,
+    );
+    expect(await accountOf({ ref: "any-name", flags: { "credentials-file": join(directory, "c.json") } })).toBe(
+      made.accountTag,
+    );
+    expect(await accountOf({ ref: other.tunnelId, flags: { "credentials-contents": other.json } })).toBe(
+      other.accountTag,
+    );
+    expect(await accountOf({ file: { name: "c.yml", text: `tunnel: ${made.tunnelId}\n` } })).toBe(made.accountTag);
+    // A tunnel that was named counts before the variable that cloudflared does not know.
+    expect(await accountOf({ ref: made.tunnelId, env: { HOME: home, CLOUDFLARE_TUNNEL_TOKEN: other.token } })).toBe(
+      made.accountTag,
+    );
+    expect((await failure({ ...base, ref: other.tunnelId })).message).toContain("tunnel credentials file not found");
+    expect((await failure({ ...base, ref: "my-tunnel" })).message).toContain(
+      "finding a tunnel by its name is not there yet",
+    );
+  });
+
+  it("runs by id without any home directory", async () => {
+    const file = join(directory, "c2.json");
+    writeFileSync(file, made.json);
+    chmodSync(file, 0o400);
+    const said: Said = { style: "tunnel", run: true, ref: made.tunnelId, flags: { "cred-file": file } };
+    // The alias is the same setting.
+    said.flags = { "credentials-file": file };
+    expect((await plan({ ...said, env: { HOME: "" } })).config.identity.mode).toBe("named");
+  });
+
+  it("refuses a region beside a token that has an endpoint", async () => {
+    const fed = makeCredentials({ e: "fed" });
+    const { code, message } = await failure({
+      style: "tunnel",
+      run: true,
+      flags: { token: fed.token, region: "us", url: "1" },
+    });
+    expect(code).toBe("ERR_UNDERPASS_CONFIG");
+    expect(message).toContain("region provided with a token that has an endpoint");
+  });
+});
+
+describe("the service", () => {
+  it.each([
+    ["localhost:3000", "http://localhost:3000"],
+    ["3000", "http://localhost:3000"],
+    [":3000", "http://localhost:3000"],
+    ["127.0.0.1", "http://127.0.0.1"],
+    ["::1", "http://[::1]"],
+    ["[::1]:81", "http://[::1]:81"],
+    ["HTTPS://Host:8443", "https://host:8443"],
+  ])("takes %s", async (url, expected) => {
+    const { config } = await plan({ flags: { url } });
+    expect(config.origin).toEqual({ kind: "url", url: new URL(expected) });
+  });
+
+  it("drops a path, user name and query, with a warning for the path", async () => {
+    const { config, warnings } = await plan({ flags: { url: "http://u:p@localhost:1/api?x=1" } });
+    expect(config.origin).toEqual({ kind: "url", url: new URL("http://localhost:1") });
+    expect(warnings).toEqual(['--url: "/api?x=1" is ignored: requests keep the visitor\'s path']);
+  });
+
+  it("takes unix sockets and fixed answers", async () => {
+    expect((await plan({ flags: { "unix-socket": "/run/x.sock" } })).config.origin).toEqual({
+      kind: "unix",
+      path: "/run/x.sock",
+      tls: false,
+    });
+    expect((await plan({ flags: { url: "unix+tls:/x" } })).config.origin).toEqual({
+      kind: "unix",
+      path: "/x",
+      tls: true,
+    });
+    expect((await plan({ flags: { url: "http_status:404" } })).config.origin).toEqual({ kind: "status", status: 404 });
+  });
+
+  it.each(["tcp://localhost:22", "ssh://localhost", "hello_world", "socks-proxy"])(
+    "says that %s is not there yet",
+    async (url) => {
+      expect((await failure({ flags: { url } })).message).toMatch(/^--url: .* is not there yet; an http or https URL/);
+    },
+  );
+
+  it.each(["ftp://x", "http://", "http://a:99999", "localhost:0", "a b"])("refuses %s", async (url) => {
+    expect((await failure({ flags: { url } })).message).toContain("--url: found ");
+  });
+
+  it("is --url or --unix-socket, not both; a flag hides the environment and the file", async () => {
+    expect((await failure({ flags: { url: "1", "unix-socket": "/x" } })).message).toBe(
+      "--unix-socket: can't be used together with --url",
+    );
+    const { config } = await plan({
+      flags: { "unix-socket": "/x" },
+      env: { TUNNEL_URL: "http://e:1" },
+      file: toml(""),
+    });
+    expect(config.origin).toMatchObject({ kind: "unix" });
+    expect((await plan({ env: { TUNNEL_URL: "http://e:1" }, file: toml("") })).config.origin).toMatchObject({
+      url: new URL("http://e:1"),
+    });
+  });
+
+  it("is missing: 503 for a named tunnel, an error for the others", async () => {
+    const { config, warnings } = await plan({ run: true, flags: { token: made.token } });
+    expect(config.origin).toEqual({ kind: "status", status: 503 });
+    expect(warnings[0]).toContain("503");
+    const file = { name: "u.toml", text: '[tunnel]\nbackend = "cloudflare"\n' };
+    expect((await failure({ file })).message).toBe(
+      'u.toml:1: tunnel.local_addr: found nothing; host:port such as "127.0.0.1:8080" would be right',
+    );
+    expect((await plan({ file, flags: { url: "1" } })).config.origin).toMatchObject({ kind: "url" });
+  });
+});
+
+describe("the other settings", () => {
+  it("have cloudflared's defaults", async () => {
+    const { config } = await plan({ style: "tunnel", run: true, flags: { token: made.token, url: "1" } });
+    expect(config).toMatchObject({
+      protocol: "auto",
+      edge: [],
+      region: undefined,
+      edgeIpVersion: "auto",
+      haConnections: 4,
+      retries: 5,
+      gracePeriodMs: 30_000,
+      rpcTimeoutMs: 5000,
+      postQuantum: false,
+      healthCheck: { intervalMs: 30_000, maxFailures: 3, path: "/" },
+      metrics: { kind: "default" },
+      originRequest: { connectTimeoutMs: 30_000, keepAliveConnections: 100, noTLSVerify: false },
+    });
+  });
+
+  it("come from flags, variables and files, in this order", async () => {
+    const file = toml("retries = 3\ngrace_period_secs = 10\nmetrics_port = 20241\nedge_ip_version = 4");
+    const env = { TUNNEL_RETRIES: "4", TUNNEL_GRACE_PERIOD: "20s" };
+    const { config } = await plan({ file, env, flags: { retries: "5" } });
+    expect(config).toMatchObject({
+      retries: 5,
+      gracePeriodMs: 20_000,
+      metrics: { kind: "address", host: "127.0.0.1", port: 20241 },
+      edgeIpVersion: "4",
+    });
+  });
+
+  it("quic warns and uses HTTP/2; h2mux too", async () => {
+    for (const protocol of ["quic", "h2mux"]) {
+      const { config, warnings } = await plan({ flags: { url: "1", protocol } });
+      expect(config.protocol).toBe("http2");
+      expect(warnings).toEqual([expect.stringContaining("using HTTP/2")]);
+    }
+  });
+
+  it("a bind address decides the IP version", async () => {
+    const flags = { url: "1", "edge-bind-address": "127.0.0.1" };
+    expect((await plan({ flags })).config).toMatchObject({ edgeIpVersion: "4", edgeBindAddress: "127.0.0.1" });
+    const { config, warnings } = await plan({ flags: { ...flags, "edge-ip-version": "6" } });
+    expect(config.edgeIpVersion).toBe("4");
+    expect(warnings[0]).toContain("Overriding edge-ip-version");
+  });
+
+  it("all that is wrong is reported at once", async () => {
+    const flags = {
+      url: "ftp://x",
+      protocol: "spdy",
+      "edge-ip-version": "5",
+      "edge-bind-address": "eth0",
+      edge: "a.example.com",
+      metrics: "20241",
+      tag: "a b=c",
+      "quick-service": "x",
+      "health-check-path": "x",
+    };
+    const { message } = await failure({ flags });
+    for (const name of Object.keys(flags)) expect(message).toContain(`--${name}: found `);
+  });
+
+  it("tags, features, edges and PEM files are read", async () => {
+    const pem = join(directory, "ca.pem");
+    writeFileSync(pem, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    const flags = {
+      url: "1",
+      tag: "a=b,c=d=e",
+      features: "x,y",
+      edge: "127.0.0.1:1,[::1]:2",
+      cacert: pem,
+      "origin-ca-pool": pem,
+    };
+    const { config } = await plan({ flags });
+    expect(config).toMatchObject({
+      tags: [
+        { name: "a", value: "b" },
+        { name: "c", value: "d=e" },
+      ],
+      features: ["x", "y"],
+      edge: ["127.0.0.1:1", "[::1]:2"],
+      cacert: expect.stringContaining("BEGIN"),
+      originRequest: { caPool: expect.stringContaining("BEGIN") },
+    });
+    expect((await failure({ flags: { url: "1", cacert: "/nonexistent" } })).message).toBe(
+      "--cacert: can't read /nonexistent: no such file",
+    );
+    writeFileSync(pem, "nothing");
+    expect((await failure({ flags: { url: "1", cacert: pem } })).message).toContain("holds no certificate");
+  });
+});
+
+describe("features that are not there", () => {
+  it("may be turned off", async () => {
+    const flags = {
+      url: "1",
+      "no-autoupdate": "true",
+      "no-prechecks": "true",
+      "management-diagnostics": "false",
+      "hello-world": "false",
+      "http2-origin": "false",
+      "autoupdate-freq": "0s",
+      "max-active-flows": "0",
+      "trace-output": "",
+    };
+    expect((await plan({ flags })).notes).toEqual([]);
+  });
+
+  it.each([
+    [
+      "no-autoupdate",
+      "false",
+      "--no-autoupdate: found false, but self-update is not there yet; true, or nothing, would be right",
+    ],
+    [
+      "management-diagnostics",
+      "true",
+      "--management-diagnostics: found true, but remote diagnostics is not there yet; false, or nothing, would be right",
+    ],
+    [
+      "autoupdate-freq",
+      "24h",
+      "--autoupdate-freq: found 24h0m0s, but self-update is not there yet; nothing would be right",
+    ],
+    ["bastion", "true", "--bastion: found true, but the jump host is not there yet; false, or nothing, would be right"],
+    ["name", "x", '--name: found "x", but creating a tunnel is not there yet; nothing would be right'],
+  ])("can't be turned on: --%s=%s", async (name, value, message) => {
+    expect(await failure({ flags: { url: "1", [name]: value } })).toEqual({ code: "ERR_UNDERPASS_CONFIG", message });
+  });
+
+  it("can't be turned on by the environment or a file either", async () => {
+    expect((await failure({ flags: { url: "1" }, env: { TUNNEL_BASTION: "1" } })).message).toMatch(/^TUNNEL_BASTION: /);
+    const file = { name: "c.yml", text: "url: http://a\nno-autoupdate: false\n" };
+    expect((await failure({ file })).message).toMatch(/^c\.yml:2: no-autoupdate: found false, but self-update/);
+  });
+
+  it("what has no effect is named on one line", async () => {
+    const flags = {
+      url: "1",
+      ui: "true",
+      "heartbeat-count": "5",
+      "proxy-dns-port": "53",
+      label: "x",
+      "transport-loglevel": "warn",
+    };
+    expect((await plan({ flags })).notes).toEqual([
+      "Accepted, without effect as in cloudflared: --heartbeat-count, --proxy-dns-port, --ui",
+      "Accepted, not used by this version: --label, --transport-loglevel",
+    ]);
+    const auto = await plan({ flags: { url: "1", "no-autoupdate": "true", "autoupdate-freq": "24h" } });
+    expect(auto.notes).toEqual(["Accepted, not used by this version: --autoupdate-freq"]);
+  });
+});
