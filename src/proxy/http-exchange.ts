@@ -16,6 +16,7 @@ import type {
   StreamSink,
   WebSocketRequest,
 } from "../types.ts";
+import { joinChunks } from "./chunk-join.ts";
 import type { ConnectionUser } from "./origin-connection.ts";
 import { connectionError } from "./origin-errors.ts";
 import type { HttpConnection, OriginPool } from "./origin-pool.ts";
@@ -96,7 +97,12 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
   start(): void {
     const { pool, fields } = this.#context;
     this.#head = fields.head(this.#request, this.#framing);
-    if (!this.#stream.bodyless) this.#upload = this.#newUpload();
+    const { bodyless } = this.#stream;
+    if (bodyless && this.#bodyLeft !== undefined && this.#bodyLeft > 0) {
+      throw new Http1RequestError("the request has a Content-Length but no body");
+    }
+    if (!bodyless || this.#request.kind === "websocket") this.#upload = this.#newUpload();
+    if (bodyless) this.#upload?.end([]);
     const idle = pool.acquire(this);
     if (idle === undefined) {
       this.#http = pool.dial(this);
@@ -263,8 +269,13 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
       return;
     }
     const pending = this.#pending;
-    this.#pending = view;
-    if (pending !== undefined && !this.#stream.write(pending, false)) this.#http?.connection.pause();
+    if (pending === undefined) {
+      this.#pending = view;
+      return;
+    }
+    const joined = joinChunks(pending, view);
+    this.#pending = joined ?? view;
+    if (joined === undefined && !this.#stream.write(pending, false)) this.#http?.connection.pause();
   }
 
   onComplete(trailers: readonly HeaderField[]): void {
@@ -317,7 +328,11 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     clearTimeout(this.#expectTimer);
     http.connection.destroy();
     if (upload !== undefined && !isWebSocket) this.#upload = this.#newUpload();
-    this.#http = this.#context.pool.dial(this);
+    try {
+      this.#http = this.#context.pool.dial(this);
+    } catch (error) {
+      this.#failed(error);
+    }
     return true;
   }
 

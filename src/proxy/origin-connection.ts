@@ -30,6 +30,9 @@ function readBuffer(): Buffer {
   return process.platform === "win32" ? Buffer.allocUnsafeSlow(OWN_READ_BUFFER_BYTES) : sharedReadBuffer;
 }
 
+/** Node fires longer timers at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /**
  * How long one address of several may take before the next is tried. Node gives an attempt up when it starts the next, so this
  * must exceed the time that a slow, working address needs; addresses that refuse are passed over at once.
@@ -60,11 +63,9 @@ export class OriginConnection {
     this.#onClosed = onClosed;
     const { address } = target;
     this.#stage = address.kind === "tcp" && net.isIP(address.host) === 0 ? "dns" : "connect";
-    if (options.connectTimeoutMs > 0) {
-      this.#timer = setTimeout(() => this.#expire(), options.connectTimeoutMs);
-    }
     this.socket = this.#dial();
     this.#attach();
+    this.#arm(options.connectTimeoutMs);
   }
 
   #dial(): net.Socket {
@@ -85,7 +86,7 @@ export class OriginConnection {
       onread: {
         buffer: readBuffer(),
         callback: (length: number, buffer: Uint8Array): boolean => {
-          if (Buffer.isBuffer(buffer)) this.user.onBytes(buffer.subarray(0, length));
+          if (Buffer.isBuffer(buffer)) this.#received(buffer.subarray(0, length));
           return true;
         },
       },
@@ -97,8 +98,8 @@ export class OriginConnection {
   #attach(): void {
     const { socket } = this;
     const secure = this.target.tls;
-    socket.on("lookup", () => {
-      if (this.#stage === "dns") this.#stage = "connect";
+    socket.on("lookup", (error) => {
+      if (error === null && this.#stage === "dns") this.#stage = "connect";
     });
     socket.on("connect", () => this.#connected());
     if (secure !== undefined) {
@@ -128,13 +129,45 @@ export class OriginConnection {
       return;
     }
     this.#stage = "tls";
-    if (tlsTimeoutMs > 0) this.#timer = setTimeout(() => this.#expire(), tlsTimeoutMs);
+    this.#arm(tlsTimeoutMs);
+  }
+
+  /** 0 = no limit. */
+  #arm(milliseconds: number): void {
+    if (milliseconds > 0) this.#timer = setTimeout(() => this.#expire(), Math.min(milliseconds, MAX_TIMER_MS));
   }
 
   #open(): void {
     clearTimeout(this.#timer);
     this.#stage = "open";
-    this.user.onOpen();
+    this.#guard(() => this.user.onOpen());
+  }
+
+  #received(bytes: Buffer): void {
+    try {
+      this.user.onBytes(bytes);
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+
+  /** A defect in the user of this connection costs this connection, never the process. */
+  #guard(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+
+  #fault(cause: unknown): void {
+    const { user } = this;
+    this.destroy();
+    try {
+      user.onGone(cause instanceof Error ? cause : new Error(String(cause)));
+    } catch {
+      // It has been told; there is nobody else to tell.
+    }
   }
 
   #expire(): void {
@@ -145,18 +178,18 @@ export class OriginConnection {
         : connectTimeout(where, this.#options.connectTimeoutMs, this.#stage);
     const { user } = this;
     this.destroy();
-    user.onGone(error);
+    this.#guard(() => user.onGone(error));
   }
 
   #ended(): void {
     // Before it is open an error follows, which says more.
-    if (this.#stage === "open") this.user.onOriginEnd();
+    if (this.#stage === "open") this.#guard(() => this.user.onOriginEnd());
   }
 
   #gone(error: Error): void {
     const { user } = this;
     this.user = UNUSED;
-    user.onGone(this.#stage === "open" ? error : dialError(error, this.#stage, this.target.where));
+    this.#guard(() => user.onGone(this.#stage === "open" ? error : dialError(error, this.#stage, this.target.where)));
   }
 
   /** Stops reading: the origin is held back by TCP's window. */

@@ -3,7 +3,7 @@ import type { HeaderLineCache } from "../protocol/http1/header-line.ts";
 import { ResponseParser } from "../protocol/http1/response-parser.ts";
 import type { OriginRequestOptions } from "../types.ts";
 import type { OpenConnections } from "./open-connections.ts";
-import { type ConnectionUser, OriginConnection } from "./origin-connection.ts";
+import { type ConnectionUser, MAX_TIMER_MS, OriginConnection } from "./origin-connection.ts";
 import type { OriginTarget } from "./origin-target.ts";
 
 /** A connection for HTTP. While it is idle it is its own user: whatever happens on it then makes it useless. */
@@ -51,9 +51,6 @@ export class HttpConnection implements ConnectionUser {
 /** An origin that says `Keep-Alive: timeout=5` closes at 5 s: stop using it earlier, so that no request meets the close. */
 const KEEP_ALIVE_MARGIN_MS = 1_000;
 
-/** Node fires longer timers at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
 export class OriginPool {
   readonly #target: OriginTarget;
   readonly #options: OriginRequestOptions;
@@ -97,8 +94,9 @@ export class OriginPool {
   }
 
   dial(user: ConnectionUser): HttpConnection {
+    const http = new HttpConnection(this, this.#target, this.#options, user, this.#lines);
     this.#connections.opened();
-    return new HttpConnection(this, this.#target, this.#options, user, this.#lines);
+    return http;
   }
 
   /** Takes a connection whose last response has ended cleanly. */

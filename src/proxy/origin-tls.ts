@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import net from "node:net";
 import tls from "node:tls";
 import type { OriginRequestOptions } from "../types.ts";
+import { OriginError } from "./origin-errors.ts";
 
 /** As soon as `ca` is given, Node forgets its own roots, so they are named again. */
 function defaultRoots(): readonly string[] {
@@ -61,6 +62,10 @@ export class OriginTls {
     const { caPool } = this.#options;
     if (caPool === undefined && this.#roots === undefined) return tls.createSecureContext();
     const roots = this.#roots?.() ?? defaultRoots();
-    return tls.createSecureContext({ ca: caPool === undefined ? [...roots] : [...roots, caPool] });
+    try {
+      return tls.createSecureContext({ ca: caPool === undefined ? [...roots] : [...roots, caPool] });
+    } catch (error) {
+      throw new OriginError("origin-tls", "tls", "the caPool is not a list of PEM certificates", error);
+    }
   }
 }

@@ -19,6 +19,7 @@ import { FlushQueue } from "./flush-queue.ts";
 import { type HttpContext, HttpExchange } from "./http-exchange.ts";
 import { serveInProcess } from "./in-process/serve.ts";
 import { OpenConnections } from "./open-connections.ts";
+import { OriginError } from "./origin-errors.ts";
 import { OriginPool } from "./origin-pool.ts";
 import { literalTarget, originTarget } from "./origin-target.ts";
 import { bodyFraming, RequestFields } from "./request-fields.ts";
@@ -197,7 +198,8 @@ class OriginProxy implements Proxy {
     request.stream.sink = discardingSink(request);
     request.stream.abort();
     record.status = 502;
-    record.finish(error instanceof Http1RequestError ? "bad-request" : "handler-error", "request", error);
+    if (error instanceof OriginError) record.finish(error.outcome, error.phase, error);
+    else record.finish(error instanceof Http1RequestError ? "bad-request" : "handler-error", "request", error);
   }
 
   async close(): Promise<void> {

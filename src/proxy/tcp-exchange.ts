@@ -30,8 +30,8 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
     this.#target = target;
     this.#upload = new Upload(request.stream, context.resources, false, () => this.#splice?.uploadFinished());
     if (request.stream.bodyless) this.#upload.end([]);
-    context.connections.opened();
     this.#connection = new OriginConnection(target, context.options, this, () => context.connections.closed());
+    context.connections.opened();
   }
 
   onData(chunk: Buffer): void {

@@ -22,7 +22,6 @@ export interface ResponseHeadMessage {
   readonly keepAliveSeconds: number | undefined;
 }
 
-const CR = 0x0d;
 const SPACE = 0x20;
 const ZERO = 0x30;
 
@@ -154,15 +153,4 @@ function misdirected(bytes: Buffer, from: number): Http1ResponseError {
     return malformed("the origin answered with SSH, not HTTP; this address is not a web server");
   }
   return malformed("the origin's answer is not HTTP/1.1: it does not start with a status line");
-}
-
-/** Whether a head or trailer section that is not complete yet holds a byte that no continuation can make right. */
-export function strayByte(bytes: Buffer, from: number, to: number, previous: number): boolean {
-  let before = previous;
-  for (let i = from; i < to; i++) {
-    const byte = bytes[i];
-    if (byte === 0 || (byte === 0x0a) !== (before === CR)) return true;
-    before = byte ?? 0;
-  }
-  return false;
 }

@@ -1,9 +1,21 @@
 /** Collects a head or a trailer section, which ends with an empty line, from however many pieces it arrives in. */
 import { Http1ResponseError, malformed } from "./errors.ts";
-import { strayByte } from "./response-head.ts";
 
 const END = Buffer.from("\r\n\r\n", "latin1");
+const CR = 0x0d;
+const LF = 0x0a;
 const FIRST_HELD_BYTES = 1024;
+
+/** Whether a head or trailer section that is not complete yet holds a byte that no continuation can make right. */
+function strayByte(bytes: Buffer, from: number, to: number, previous: number): boolean {
+  let before = previous;
+  for (let i = from; i < to; i++) {
+    const byte = bytes[i];
+    if (byte === 0 || (byte === LF) !== (before === CR)) return true;
+    before = byte ?? 0;
+  }
+  return false;
+}
 
 export class Section {
   readonly #what: string;
