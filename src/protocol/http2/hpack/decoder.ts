@@ -89,6 +89,6 @@ export class HpackDecoder {
     if (end > this.#block.length) throw new HpackError("a string is longer than its block");
     if (length > MAX_STRING_BYTES) throw new HpackError(`a string of ${length} bytes is too long`);
     this.#at = end;
-    return first & 0x80 ? decodeHuffman(this.#block, start, end) : this.#block.latin1Slice(start, end);
+    return first & 0x80 ? decodeHuffman(this.#block, start, end) : this.#block.toString("latin1", start, end);
   }
 }

@@ -137,7 +137,7 @@ export class HpackEncoder implements ClientFieldEncoder {
       }
     }
     this.#integer(0, 7, text.length);
-    this.#length += this.#buffer.latin1Write(text, this.#length);
+    this.#length += this.#buffer.write(text, this.#length, "latin1");
   }
 
   #room(bytes: number): void {

@@ -109,7 +109,7 @@ export function decodeHuffman(bytes: Buffer, start: number, end: number): string
     state = entry & 0xff;
   }
   if (accepting[state] !== 1) throw new HpackError("a Huffman-coded string ends in bad padding");
-  return scratch.latin1Slice(0, length);
+  return scratch.toString("latin1", 0, length);
 }
 
 /** Length in bytes of a byte string once it is Huffman-coded. */

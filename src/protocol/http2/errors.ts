@@ -1,0 +1,19 @@
+import { UnderpassError } from "../../errors.ts";
+import { ErrorCode } from "./types.ts";
+
+const NAMES = new Map<number, string>(Object.entries(ErrorCode).map(([name, code]) => [code, name]));
+
+/** The name of an error code (RFC 9113 § 7), or its number in hex. */
+export function errorCodeName(code: number): string {
+  return NAMES.get(code) ?? `0x${code.toString(16)}`;
+}
+
+/** The connection can't go on (RFC 9113 § 5.4.1). `http2Code` goes out in the GOAWAY. */
+export class Http2ConnectionError extends UnderpassError {
+  readonly http2Code: number;
+
+  constructor(http2Code: number, message: string) {
+    super("ERR_UNDERPASS_HTTP2_CONNECTION", `${errorCodeName(http2Code)}: ${message}`);
+    this.http2Code = http2Code;
+  }
+}
