@@ -22,16 +22,10 @@ export function isSendableValue(value: string): boolean {
 
 /** `cf-ray` → `Cf-Ray`: the case in which Go writes names, and so cloudflared. Some origins compare case-sensitively. */
 export function canonicalName(name: string): string {
-  let canonical = "";
-  let start = 0;
-  while (start <= name.length) {
-    const dash = name.indexOf("-", start);
-    const end = dash < 0 ? name.length : dash;
-    canonical += name.slice(start, start + 1).toUpperCase() + name.slice(start + 1, end).toLowerCase();
-    if (dash >= 0) canonical += "-";
-    start = end + 1;
-  }
-  return canonical;
+  return name
+    .split("-")
+    .map((part) => part.slice(0, 1).toUpperCase() + part.slice(1).toLowerCase())
+    .join("-");
 }
 
 function isWhitespace(code: number): boolean {

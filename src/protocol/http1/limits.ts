@@ -33,3 +33,9 @@ export const MAX_CACHED_LINE_BYTES = 128 * 1024;
 
 /** Longer lines (policies, links, cookies) are parsed anew each time instead of filling the cache. */
 export const MAX_CACHEABLE_LINE = 256;
+
+/** Names of request fields whose canonical form is remembered; a visitor can invent names without end. */
+export const MAX_CACHED_NAMES = 1024;
+
+/** Longer names are worked out each time. */
+export const MAX_CACHED_NAME = 64;

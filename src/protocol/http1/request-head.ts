@@ -7,6 +7,7 @@
 import type { HeaderField } from "../bytes/header-field.ts";
 import { Http1RequestError } from "./errors.ts";
 import { canonicalName, isSendableValue, isToken } from "./field-syntax.ts";
+import { MAX_CACHED_NAME, MAX_CACHED_NAMES } from "./limits.ts";
 
 /** Control characters, space, DEL: the request line is split at spaces. */
 const FORBIDDEN_IN_TARGET = /[\x00-\x20\x7f]/;
@@ -34,13 +35,28 @@ export function hostLine(host: string): string {
   return `Host: ${host}\r\n`;
 }
 
+/** Names repeat with ever new values: their first half of the line is worked out once, for as many as MAX_CACHED_NAMES. */
+const prefixes = new Map<string, string>();
+
+function linePrefix(name: string): string {
+  const known = prefixes.get(name);
+  if (known !== undefined) return known;
+  if (!isToken(name)) throw new Http1RequestError("a header name of the request is not a token (RFC 9110 § 5.1)");
+  const prefix = `${canonicalName(name)}: `;
+  if (name.length <= MAX_CACHED_NAME) {
+    if (prefixes.size >= MAX_CACHED_NAMES) prefixes.clear();
+    prefixes.set(name, prefix);
+  }
+  return prefix;
+}
+
 /** `Name: value\r\n`, the name in canonical case. */
 export function fieldLine(name: string, value: string): string {
-  if (!isToken(name)) throw new Http1RequestError("a header name of the request is not a token (RFC 9110 § 5.1)");
+  const prefix = linePrefix(name);
   if (!isSendableValue(value)) {
     throw new Http1RequestError(`the value of the request's header ${name} holds a control character`);
   }
-  return `${canonicalName(name)}: ${value}\r\n`;
+  return `${prefix}${value}\r\n`;
 }
 
 /** Fields that would change the framing or the routing of a message if they came after its body (RFC 9110 § 6.5.1). */

@@ -1,0 +1,306 @@
+/** The kinds of origins beside plain TCP: Unix sockets, TLS, fixed statuses; and what a proxy answers on its own. */
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { once } from "node:events";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { ConfigurationUpdate } from "../../src/types.ts";
+import { FakeStream, httpRequest, webSocketRequest } from "./fake-stream.ts";
+import { Cleanup, type Harness, listen, portOf, urlOrigin } from "./harness.ts";
+
+const cleanup = new Cleanup();
+afterEach(() => cleanup.run());
+
+let directory = "";
+let key = "";
+let cert = "";
+beforeAll(() => {
+  directory = mkdtempSync(path.join(tmpdir(), "underpass-origins-"));
+  const [keyFile, certFile] = [path.join(directory, "key.pem"), path.join(directory, "cert.pem")];
+  execFileSync("openssl", [
+    ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
+    ...["-keyout", keyFile, "-out", certFile, "-subj", "/CN=origin.test"],
+    ...["-addext", "subjectAltName=DNS:origin.test,IP:127.0.0.1"],
+  ]);
+  key = readFileSync(keyFile, "utf8");
+  cert = readFileSync(certFile, "utf8");
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+async function get(harness: Harness, path_ = "/"): Promise<FakeStream> {
+  const stream = new FakeStream({ bodyless: true });
+  harness.proxy.handle(httpRequest(stream, { path: path_ }), 0);
+  return stream.done();
+}
+
+async function tlsOrigin(): Promise<https.Server> {
+  const server = https.createServer({ key, cert }, (request, response) => {
+    const name = "servername" in request.socket ? String(request.socket.servername) : "";
+    response.end(`${request.url} ${name}`);
+  });
+  return cleanup.add(await listen(server), (each) => {
+    each.closeAllConnections();
+    each.close();
+  });
+}
+
+describe("an origin with TLS", () => {
+  it("is trusted through caPool, by its address", async () => {
+    const origin = await tlsOrigin();
+    const harness = cleanup.harness(urlOrigin(origin, "https"), { caPool: cert });
+    const first = await get(harness, "/one");
+    // No literal address in SNI (RFC 6066 § 3).
+    expect(first.body.toString()).toBe("/one false");
+    const second = await get(harness, "/two");
+    expect(second.body.toString()).toBe("/two false");
+  });
+
+  it("is expected to have originServerName, and told it", async () => {
+    const origin = await tlsOrigin();
+    const harness = cleanup.harness(urlOrigin(origin, "wss"), { caPool: cert, originServerName: "origin.test" });
+    expect((await get(harness)).body.toString()).toBe("/ origin.test");
+  });
+
+  it("is trusted through the roots that the caller names", async () => {
+    const origin = await tlsOrigin();
+    let asked = 0;
+    const originRoots = (): string[] => {
+      asked++;
+      return [cert];
+    };
+    const harness = cleanup.harness(urlOrigin(origin, "https"), {}, { originRoots });
+    expect(asked).toBe(0);
+    expect((await get(harness)).head?.status).toBe(200);
+    expect(asked).toBe(1);
+  });
+
+  const REFUSALS = [
+    { name: "an unknown issuer", options: () => ({}) },
+    { name: "another name", options: () => ({ caPool: cert, originServerName: "other.test" }) },
+    {
+      name: "a caPool that is none",
+      options: () => ({ caPool: "-----BEGIN CERTIFICATE-----\nnot base64\n-----END CERTIFICATE-----" }),
+    },
+  ];
+  for (const { name, options } of REFUSALS) {
+    it(`is refused for ${name}`, async () => {
+      const origin = await tlsOrigin();
+      const harness = cleanup.harness(urlOrigin(origin, "https"), options());
+      expect((await get(harness)).aborted).toBe(true);
+      expect(await harness.outcome()).toMatchObject({ class: "origin-tls", phase: "tls", status: 502 });
+      expect(harness.outcomes[0]?.error?.message).toMatch(/caPool/);
+      await harness.proxy.close();
+    });
+  }
+
+  it("is taken as it is with noTLSVerify", async () => {
+    const origin = await tlsOrigin();
+    const harness = cleanup.harness(urlOrigin(origin, "https"), { noTLSVerify: true, originServerName: "other.test" });
+    expect((await get(harness)).head?.status).toBe(200);
+  });
+
+  it("carries large bodies both ways and keeps its connection", async () => {
+    const sockets = new Set<unknown>();
+    const server = https.createServer({ key, cert }, (request, response) => {
+      sockets.add(request.socket);
+      request.pipe(response);
+    });
+    const origin = cleanup.add(await listen(server), (each) => {
+      each.closeAllConnections();
+      each.close();
+    });
+    const harness = cleanup.harness(urlOrigin(origin, "https"), { caPool: cert });
+    for (let i = 0; i < 2; i++) {
+      const body = Buffer.alloc(700_000, `block ${i} `);
+      const stream = new FakeStream({ window: 65_536 });
+      harness.proxy.handle(httpRequest(stream, { method: "POST", contentLength: body.length }), 0);
+      for (let at = 0; at < body.length; at += 16_384) stream.give(body.subarray(at, at + 16_384));
+      stream.giveEnd();
+      while (!stream.ended) {
+        await stream.until(({ blocked, ended }) => blocked || ended);
+        stream.drain();
+      }
+      expect(stream.body.equals(body)).toBe(true);
+    }
+    expect(sockets.size).toBe(1);
+  });
+
+  it("that speaks plain HTTP is named as such", async () => {
+    const origin = await cleanup.http((_, response) => response.end());
+    const harness = cleanup.harness(urlOrigin(origin, "https"));
+    await get(harness);
+    expect(await harness.outcome()).toMatchObject({ class: "origin-tls", phase: "tls" });
+    expect(harness.outcomes[0]?.error?.message).toMatch(/http:\/\//);
+  });
+
+  it("and plain http:// in the configuration is named as such", async () => {
+    const origin = await tlsOrigin();
+    const harness = cleanup.harness(urlOrigin(origin, "http"));
+    await get(harness);
+    const { class: outcome, error } = await harness.outcome();
+    expect(["origin-protocol", "origin-reset"]).toContain(outcome);
+    if (outcome === "origin-protocol") expect(error?.message).toMatch(/https:\/\//);
+  });
+
+  it("that never finishes its handshake runs into tlsTimeout", async () => {
+    const origin = await cleanup.raw();
+    const harness = cleanup.harness(urlOrigin(origin.server, "https"), { tlsTimeoutMs: 30 });
+    await get(harness);
+    expect(await harness.outcome()).toMatchObject({ class: "origin-timeout", phase: "tls", status: 502 });
+    await (await origin.connection()).until(({ closed, ended }) => closed || ended);
+  });
+
+  it("that closes during its handshake is named as such", async () => {
+    const origin = await cleanup.raw(({ socket }) => void socket.end());
+    const harness = cleanup.harness(urlOrigin(origin.server, "https"));
+    await get(harness);
+    expect(await harness.outcome()).toMatchObject({ class: "origin-tls", phase: "tls" });
+  });
+});
+
+describe("an origin on a Unix socket", () => {
+  async function unixServer<S extends net.Server>(server: S, name: string): Promise<string> {
+    const file = path.join(directory, name);
+    server.listen(file);
+    await once(server, "listening");
+    cleanup.add(server, (each) => each.close());
+    return file;
+  }
+
+  it("is reached by its path, and logged as cloudflared does", async () => {
+    const server = http.createServer((request, response) => response.end(request.headers.host));
+    const file = await unixServer(server, "plain.sock");
+    const harness = cleanup.harness({ kind: "unix", path: file, tls: false });
+    expect((await get(harness)).body.toString()).toBe("app.example.com");
+    expect((await get(harness)).body.toString()).toBe("app.example.com");
+    expect(harness.logs[0]?.fields["originService"]).toBe(`unix:${file}`);
+  });
+
+  it("is reached with TLS", async () => {
+    const server = https.createServer({ key, cert }, (_, response) => response.end("over tls"));
+    const file = await unixServer(server, "tls.sock");
+    const harness = cleanup.harness(
+      { kind: "unix", path: file, tls: true },
+      { caPool: cert, originServerName: "origin.test" },
+    );
+    expect((await get(harness)).body.toString()).toBe("over tls");
+    expect(harness.logs[0]?.fields["originService"]).toBe(`unix+tls:${file}`);
+  });
+});
+
+describe("an origin by name", () => {
+  it("that resolves to addresses of which one refuses is reached on the other", async () => {
+    const server = cleanup.add(await listen(http.createServer((_, response) => response.end("here"))), (each) =>
+      each.close(),
+    );
+    for (const noHappyEyeballs of [false, true]) {
+      const harness = cleanup.harness(urlOrigin(server, "http", "localhost"), { noHappyEyeballs });
+      expect((await get(harness)).body.toString()).toBe("here");
+      await harness.proxy.close();
+    }
+  });
+
+  it("with a password does not show it", async () => {
+    const server = await cleanup.http((_, response) => response.end());
+    const url = new URL(`http://user:canary@127.0.0.1:${portOf(server)}/`);
+    const harness = cleanup.harness({ kind: "url", url });
+    await get(harness);
+    expect(harness.logs[0]?.fields["originService"]).toBe(`http://127.0.0.1:${portOf(server)}`);
+    expect(JSON.stringify(harness.logs)).not.toContain("canary");
+  });
+
+  it("with a scheme that is none for requests is refused at once", () => {
+    expect(() => cleanup.harness({ kind: "url", url: new URL("ftp://127.0.0.1") })).toThrow(/http, https, ws or wss/);
+  });
+
+  it.runIf(process.platform === "linux")(
+    "that does not answer the connection attempt runs into connectTimeout",
+    async () => {
+      // A stopped process accepts nothing: once its backlog is full, the kernel drops further attempts.
+      const script = `require("node:net").createServer().listen({ port: 0, host: "127.0.0.1", backlog: 1 }, function () {
+      process.stdout.write(String(this.address().port));
+    })`;
+      const child = cleanup.add(
+        spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] }),
+        (each) => each.kill("SIGKILL"),
+      );
+      const [printed]: unknown[] = await once(child.stdout, "data");
+      const port = Number(String(printed));
+      child.kill("SIGSTOP");
+      for (let i = 0; i < 4; i++) {
+        cleanup.add(
+          net.connect(port, "127.0.0.1").on("error", () => {}),
+          (socket) => socket.destroy(),
+        );
+      }
+      const harness = cleanup.harness(
+        { kind: "url", url: new URL(`http://127.0.0.1:${port}`) },
+        { connectTimeoutMs: 100 },
+      );
+      await get(harness);
+      expect(await harness.outcome()).toMatchObject({ class: "origin-timeout", phase: "connect", status: 502 });
+      expect(harness.outcomes[0]?.error?.message).toMatch(/connectTimeout/);
+      await harness.proxy.close();
+    },
+  );
+});
+
+describe("a proxy without an origin to ask", () => {
+  it("answers the status that was set", async () => {
+    const harness = cleanup.harness({ kind: "status", status: 404 });
+    const stream = new FakeStream();
+    harness.proxy.handle(httpRequest(stream, { method: "POST" }), 0);
+    expect(stream.head).toEqual({ status: 404, headers: [], contentLength: 0, source: "origin" });
+    expect(stream.ended).toBe(true);
+    stream.give("body");
+    expect(stream.credited).toBe(4);
+    expect(await harness.outcome()).toMatchObject({ class: "ok", status: 404 });
+  });
+
+  it("counts 503 as no origin", async () => {
+    const harness = cleanup.harness({ kind: "status", status: 503 });
+    const stream = new FakeStream();
+    harness.proxy.handle(webSocketRequest(stream), 0);
+    expect(stream.head?.status).toBe(503);
+    expect(await harness.outcome()).toMatchObject({
+      class: "no-origin",
+      phase: "match",
+      kind: "websocket",
+      status: 503,
+    });
+  });
+
+  it("refuses a remote configuration in words", () => {
+    const harness = cleanup.harness({ kind: "status", status: 503 });
+    const replies: unknown[][] = [];
+    const update: ConfigurationUpdate = {
+      kind: "configuration",
+      version: 4,
+      config: { ingress: [] },
+      reply: (...reply) => replies.push(reply),
+    };
+    harness.proxy.handle(update, 0);
+    expect(replies).toEqual([[-1, expect.stringMatching(/not supported in this version/)]]);
+    expect(harness.started).toBe(0);
+  });
+});
+
+describe("a defect behind a stream", () => {
+  it("becomes an outcome", async () => {
+    const origin = await cleanup.http((_, response) => response.end("x"));
+    const harness = cleanup.harness(urlOrigin(origin));
+    const stream = new FakeStream({ bodyless: true });
+    stream.respond = () => {
+      throw new Error("the transport failed");
+    };
+    harness.proxy.handle(httpRequest(stream), 0);
+    const outcome = await harness.outcome();
+    expect(outcome.class).not.toBe("ok");
+    expect(outcome.error?.message).toContain("the transport failed");
+    expect(harness.proxy.activeRequests).toBe(0);
+  });
+});
