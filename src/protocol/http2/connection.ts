@@ -392,8 +392,9 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
 
   #onHeaders(flags: number, streamId: number, payload: Buffer): void {
     if (streamId === 0) throw protocolError("HEADERS on stream 0");
-    this.#block.begin(streamId, (flags & Flag.END_STREAM) !== 0, headersContent(flags, streamId, payload));
-    if ((flags & Flag.END_HEADERS) !== 0) this.#onHeaderList();
+    const whole = (flags & Flag.END_HEADERS) !== 0;
+    this.#block.begin(streamId, (flags & Flag.END_STREAM) !== 0, headersContent(flags, streamId, payload), whole);
+    if (whole) this.#onHeaderList();
   }
 
   #onHeaderList(): void {

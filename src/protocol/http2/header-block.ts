@@ -14,7 +14,7 @@ export class HeaderBlock {
   streamId = 0;
   endStream = false;
   readonly #decoder = new HpackDecoder(HEADER_TABLE_SIZE);
-  #first: Buffer | undefined;
+  #whole: Buffer | undefined;
   #parts: Buffer[] = [];
   #length = 0;
   #continuations = 0;
@@ -26,11 +26,13 @@ export class HeaderBlock {
     if (this.#listSize <= MAX_HEADER_LIST_SIZE) this.#list.push(field);
   };
 
-  begin(streamId: number, endStream: boolean, content: Buffer): void {
+  /** A HEADERS frame. `content` is a view of the read buffer: unless it is the `whole` block it is copied. */
+  begin(streamId: number, endStream: boolean, content: Buffer, whole: boolean): void {
     this.streamId = streamId;
     this.endStream = endStream;
     this.open = true;
-    this.#first = content;
+    if (whole) this.#whole = content;
+    else this.#parts.push(Buffer.from(content));
     this.#length = content.length;
     this.#continuations = 0;
   }
@@ -45,11 +47,6 @@ export class HeaderBlock {
         "a header block has too many or too large CONTINUATION frames",
       );
     }
-    // The HEADERS frame's bytes are a view of the read buffer; they are kept only when more must be waited for.
-    if (this.#first !== undefined) {
-      this.#parts.push(Buffer.from(this.#first));
-      this.#first = undefined;
-    }
   }
 
   append(payload: Buffer): void {
@@ -58,9 +55,9 @@ export class HeaderBlock {
 
   /** The whole list, or undefined when it is larger than we allow. Throws HpackError. */
   decode(): HeaderField[] | undefined {
-    const block = this.#first ?? Buffer.concat(this.#parts);
+    const block = this.#whole ?? Buffer.concat(this.#parts);
     this.open = false;
-    this.#first = undefined;
+    this.#whole = undefined;
     this.#parts = [];
     this.#list = [];
     this.#listSize = 0;

@@ -15,7 +15,7 @@ function upload(pair: Pair, bytes: number, path = "/stall"): { stream: Http2Stre
     while (left > 0) {
       const part = chunk.subarray(0, Math.min(chunk.length, left));
       left -= part.length;
-      if (!stream.write(part, left === 0)) return;
+      if (stream?.write(part, left === 0) !== true) return;
     }
   };
   const stream = pair.client.request(post(path, bytes), false, { ...handler, onWritable: go });

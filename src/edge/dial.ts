@@ -1,0 +1,119 @@
+/** Dialling the edge: TCP, then TLS, each with its own time limit (wire § 3). */
+import type { ConnectionOptions, TLSSocket } from "node:tls";
+import tls from "node:tls";
+import { UnderpassError } from "../errors.ts";
+import type { EdgeAddress } from "../types.ts";
+import type { EdgeTls } from "./tls.ts";
+
+/** cloudflared's budget for TCP, and a fresh one of the same length for the handshake. */
+const DIAL_TIMEOUT_MS = 15_000;
+const TCP_KEEP_ALIVE_MS = 15_000;
+
+/** The edge could not be reached. */
+export class DialError extends UnderpassError {
+  readonly phase: "tcp" | "tls";
+  readonly address: EdgeAddress;
+
+  constructor(phase: "tcp" | "tls", address: EdgeAddress, message: string, options?: { cause?: unknown }) {
+    super(phase === "tcp" ? "ERR_UNDERPASS_EDGE_TCP" : "ERR_UNDERPASS_EDGE_HANDSHAKE", message, options);
+    this.phase = phase;
+    this.address = address;
+  }
+}
+
+export interface DialOptions {
+  readonly address: EdgeAddress;
+  /** SNI, and the name that the certificate must carry. */
+  readonly servername: string;
+  readonly tls: EdgeTls;
+  readonly bindAddress?: string;
+  readonly signal?: AbortSignal;
+  /** For TCP, and again for the handshake. Default 15,000. */
+  readonly timeoutMs?: number;
+  /** Reads into one buffer instead of emitting `data`. */
+  readonly onread?: { readonly buffer: Uint8Array; callback(length: number, buffer: Uint8Array): boolean };
+}
+
+/** What to do about a failure, by Node's and OpenSSL's error codes. */
+const ADVICE: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there",
+  EHOSTUNREACH: "no route; is the network up, and does it have this address family?",
+  ENETUNREACH: "no route; is the network up, and does it have this address family?",
+  EADDRNOTAVAIL: "the bind address is not one of this machine's",
+  ETIMEDOUT: "no answer; does a firewall block outgoing TCP to this port?",
+  ERR_TLS_CERT_ALTNAME_INVALID: "the certificate is for another name; does something intercept TLS here?",
+  CERT_HAS_EXPIRED: "the certificate has expired; is this machine's clock right?",
+  CERT_NOT_YET_VALID: "the certificate is not valid yet; is this machine's clock right?",
+  DEPTH_ZERO_SELF_SIGNED_CERT:
+    "the certificate is self-signed; does something intercept TLS here? --cacert names other trust anchors",
+  SELF_SIGNED_CERT_IN_CHAIN:
+    "the chain ends in an unknown root; does something intercept TLS here? --cacert names other trust anchors",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    "the issuer is unknown; does something intercept TLS here? --cacert names other trust anchors",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    "the issuer is unknown; does something intercept TLS here? --cacert names other trust anchors",
+};
+
+function describe(cause: Error): string {
+  const { code } = cause as { code?: unknown };
+  const advice = typeof code === "string" ? ADVICE[code] : undefined;
+  return advice === undefined ? cause.message : `${cause.message} (${advice})`;
+}
+
+/** Resolves with a verified TLS socket. Rejects with DialError, or with the signal's reason. */
+export function dialTls(options: DialOptions): Promise<TLSSocket> {
+  const { address, signal } = options;
+  const timeoutMs = options.timeoutMs ?? DIAL_TIMEOUT_MS;
+  const where = address.family === 6 ? `[${address.ip}]:${address.port}` : `${address.ip}:${address.port}`;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) {
+      reject(signal.reason);
+      return;
+    }
+    let phase: "tcp" | "tls" = "tcp";
+    const connectOptions: ConnectionOptions & { onread?: unknown } = {
+      host: address.ip,
+      port: address.port,
+      servername: options.servername,
+      secureContext: options.tls.secureContext,
+      rejectUnauthorized: true,
+      ...(options.bindAddress === undefined ? {} : { localAddress: options.bindAddress }),
+      ...(options.onread === undefined ? {} : { onread: options.onread }),
+    };
+    const socket = tls.connect(connectOptions);
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      socket.off("connect", connected).off("secureConnect", secured).off("close", closed).off("error", failed);
+    };
+    const giveUp = (reason: unknown): void => {
+      settle();
+      // What the dying socket still has to say is of no interest.
+      socket.on("error", () => {});
+      socket.destroy();
+      reject(reason);
+    };
+    const failed = (cause: Error): void => {
+      const what = phase === "tcp" ? "can't connect to the edge at" : "TLS handshake failed with the edge at";
+      giveUp(new DialError(phase, address, `${what} ${where}: ${describe(cause)}`, { cause }));
+    };
+    const closed = (): void => failed(new Error("the connection was closed"));
+    const late = (): void =>
+      failed(Object.assign(new Error(`no answer within ${timeoutMs} ms`), { code: "ETIMEDOUT" }));
+    const abort = (): void => giveUp(signal?.reason);
+    const connected = (): void => {
+      phase = "tls";
+      clearTimeout(timer);
+      timer = setTimeout(late, timeoutMs);
+    };
+    const secured = (): void => {
+      settle();
+      socket.setNoDelay(true);
+      socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
+      resolve(socket);
+    };
+    let timer = setTimeout(late, timeoutMs);
+    signal?.addEventListener("abort", abort, { once: true });
+    socket.on("connect", connected).on("secureConnect", secured).on("close", closed).on("error", failed);
+  });
+}

@@ -1,0 +1,295 @@
+/**
+ * The HTTP/2 transport (wire § 4): the connector dials TLS and is then the HTTP/2 server; the edge opens all streams.
+ * Sockets and time live here, the protocol in protocol/http2.
+ */
+import type { TLSSocket } from "node:tls";
+import { UnderpassError } from "../errors.ts";
+import { createHttp2Server } from "../protocol/http2/server.ts";
+import {
+  ErrorCode,
+  type Http2Connection,
+  type Http2Stream,
+  type MemoryBudget,
+  type RequestHead,
+} from "../protocol/http2/types.ts";
+import type {
+  ByteChannel,
+  CancelReason,
+  CloseReason,
+  EdgeAddress,
+  EdgeConnection,
+  EdgeRequest,
+  Logger,
+} from "../types.ts";
+import { dialTls } from "./dial.ts";
+import { receiveConfiguration } from "./http2-configuration.ts";
+import { classifyRequest } from "./http2-request.ts";
+import { controlChannel, Http2EdgeStream } from "./http2-stream.ts";
+import type { EdgeTls } from "./tls.ts";
+
+/** SNI and the name that the edge's certificate must carry (wire § 3). */
+const SERVER_NAME = "h2.cftunnel.com";
+
+/** One read of the TLS socket; everything that outlives the callback is copied out of it. */
+const READ_BUFFER_BYTES = 64 * 1024;
+
+/** The edge PINGs us, but nothing tells us when it stops: an unanswered PING of ours does. */
+const PING_INTERVAL_MS = 10_000;
+const PING_TIMEOUT_MS = 10_000;
+
+/** How long a closing connection may take to send its last bytes before the socket is torn down. */
+const LINGER_MS = 1_000;
+
+/** The connection to the edge ended, or broke the protocol. */
+export class EdgeConnectionError extends UnderpassError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("ERR_UNDERPASS_EDGE_CONNECTION", message, options);
+  }
+}
+
+export interface Http2DialOptions {
+  readonly connIndex: number;
+  readonly address: EdgeAddress;
+  readonly tls: EdgeTls;
+  readonly bindAddress?: string;
+  readonly signal: AbortSignal;
+  readonly budget: MemoryBudget;
+  /** Announced SETTINGS_MAX_CONCURRENT_STREAMS; default as cloudflared, 2^32-1. */
+  readonly maxConcurrentStreams?: number;
+  readonly logger: Logger;
+}
+
+class Http2EdgeConnection implements EdgeConnection {
+  readonly protocol = "http2";
+  readonly connIndex: number;
+  readonly remoteAddress: string;
+  readonly localAddress: string;
+  readonly closed: Promise<CloseReason>;
+  /** Until the connector listens there is nothing to ask: the edge opens other streams only after the registration. */
+  onRequest: (request: EdgeRequest) => void = (request) => {
+    if (request.kind !== "configuration") request.stream.abort();
+  };
+  closingReason: CancelReason | undefined;
+
+  readonly #socket: TLSSocket;
+  readonly #codec: Http2Connection;
+  readonly #logger: Logger;
+  readonly #controlOpened: Promise<ByteChannel>;
+  #resolveControl!: (channel: ByteChannel) => void;
+  #rejectControl!: (error: Error) => void;
+  #resolveClosed!: (reason: CloseReason) => void;
+  #closeReason: CloseReason | undefined;
+  #controlStreams = 0;
+  #flushScheduled = false;
+  #timer: NodeJS.Timeout | undefined;
+  #timerDue = Number.POSITIVE_INFINITY;
+
+  constructor(socket: TLSSocket, options: Http2DialOptions) {
+    const { address } = options;
+    this.#socket = socket;
+    this.#logger = options.logger;
+    this.connIndex = options.connIndex;
+    this.remoteAddress = address.family === 6 ? `[${address.ip}]:${address.port}` : `${address.ip}:${address.port}`;
+    this.localAddress = socket.localAddress ?? "";
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#controlOpened = new Promise((resolve, reject) => {
+      this.#resolveControl = resolve;
+      this.#rejectControl = reject;
+    });
+    // Whoever does not ask for the control stream need not hear that it never came.
+    this.#controlOpened.catch(() => {});
+    this.#codec = createHttp2Server(
+      {
+        budget: options.budget,
+        pingIntervalMs: PING_INTERVAL_MS,
+        pingTimeoutMs: PING_TIMEOUT_MS,
+        ...(options.maxConcurrentStreams === undefined ? {} : { maxConcurrentStreams: options.maxConcurrentStreams }),
+      },
+      {
+        onRequest: (stream, head, end) => this.#dispatch(stream, head, end),
+        onOutput: () => this.#scheduleFlush(),
+        onGoaway: (code) => this.#logger.debug("The edge sent GOAWAY", { connIndex: this.connIndex, code }),
+        onError: (error) => this.#fail(error),
+      },
+      performance.now(),
+    );
+    socket.on("error", (error) => this.#remember({ kind: "error", error }));
+    socket.on("close", () => this.#gone());
+    this.#scheduleFlush();
+    this.#armTimer();
+  }
+
+  get openStreams(): number {
+    return this.#codec.openStreams - this.#controlStreams;
+  }
+
+  receive(bytes: Buffer): void {
+    this.#codec.receive(bytes, performance.now());
+    this.#armTimer();
+  }
+
+  control(signal?: AbortSignal): Promise<ByteChannel> {
+    if (signal === undefined) return this.#controlOpened;
+    return new Promise((resolve, reject) => {
+      const abort = (): void => reject(signal.reason);
+      if (signal.aborted) return abort();
+      signal.addEventListener("abort", abort, { once: true });
+      this.#controlOpened.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    });
+  }
+
+  async close(reason: CloseReason): Promise<void> {
+    this.#remember(reason);
+    this.closingReason ??= reason.kind === "shutdown" ? "shutdown" : "edge-lost";
+    this.#codec.goaway(ErrorCode.NO_ERROR);
+    this.#codec.socketClosed();
+    this.#endSocket();
+    await this.closed;
+  }
+
+  #dispatch(stream: Http2Stream, head: RequestHead, end: boolean): void {
+    const { kind, headers } = classifyRequest(head);
+    if (kind === "control") {
+      this.#openControl(stream);
+      return;
+    }
+    const edgeStream = new Http2EdgeStream(stream, end, kind === "websocket" || kind === "tcp", this);
+    stream.handler = edgeStream;
+    try {
+      this.#request(kind, head, headers, edgeStream);
+    } catch (error) {
+      // A defect on our side costs this one request, never the connection.
+      this.#logger.error("Request handler failed", { connIndex: this.connIndex, error });
+      edgeStream.abort();
+    }
+  }
+
+  #request(
+    kind: "configuration" | "websocket" | "tcp" | "http",
+    head: RequestHead,
+    headers: EdgeHeaders,
+    stream: Http2EdgeStream,
+  ): void {
+    const { authority, method, path, contentLength } = head;
+    switch (kind) {
+      case "http":
+        this.onRequest({ kind, headers, authority, stream, method, path, contentLength });
+        break;
+      case "websocket":
+        this.onRequest({ kind, headers, authority, stream, method, path });
+        break;
+      case "tcp":
+        this.onRequest({ kind, headers, authority, stream, destination: authority });
+        break;
+      case "configuration":
+        receiveConfiguration(stream, (update) => this.onRequest(update));
+        break;
+    }
+  }
+
+  #openControl(stream: Http2Stream): void {
+    if (this.#controlStreams > 0) {
+      // A second one would be a second registration of the same connection.
+      stream.reset(ErrorCode.REFUSED_STREAM);
+      return;
+    }
+    this.#controlStreams = 1;
+    this.#resolveControl(
+      controlChannel(stream, () => {
+        if (stream.closed) this.#controlStreams = 0;
+      }),
+    );
+  }
+
+  #scheduleFlush(): void {
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    // One flush a turn: the frames of all streams that had something to say leave in one TLS record.
+    setImmediate(() => {
+      this.#flushScheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    for (let buffer = this.#codec.takeOutput(); buffer !== undefined; buffer = this.#codec.takeOutput()) {
+      const taken = buffer;
+      this.#socket.write(taken, () => this.#codec.recycle(taken));
+    }
+  }
+
+  #armTimer(): void {
+    const { deadline } = this.#codec;
+    if (deadline === undefined || deadline >= this.#timerDue || this.#socket.destroyed) return;
+    clearTimeout(this.#timer);
+    this.#timerDue = deadline;
+    this.#timer = setTimeout(
+      () => {
+        this.#timerDue = Number.POSITIVE_INFINITY;
+        this.#codec.tick(performance.now());
+        this.#armTimer();
+      },
+      Math.max(0, deadline - performance.now()),
+    );
+  }
+
+  #remember(reason: CloseReason): void {
+    this.#closeReason ??= reason;
+  }
+
+  #fail(error: Error): void {
+    this.#remember({ kind: "error", error });
+    this.#endSocket();
+  }
+
+  #endSocket(): void {
+    this.#flush();
+    this.#socket.end();
+    const linger = setTimeout(() => this.#socket.destroy(), LINGER_MS);
+    this.#socket.once("close", () => clearTimeout(linger));
+  }
+
+  #gone(): void {
+    clearTimeout(this.#timer);
+    this.#timerDue = Number.NEGATIVE_INFINITY;
+    this.#remember({ kind: "edge-closed" });
+    this.#codec.socketClosed();
+    const reason = this.#closeReason ?? { kind: "edge-closed" };
+    this.#rejectControl(
+      reason.kind === "error"
+        ? reason.error
+        : new EdgeConnectionError("the edge closed the connection before it opened the control stream"),
+    );
+    this.#resolveClosed(reason);
+  }
+}
+
+type EdgeHeaders = ReturnType<typeof classifyRequest>["headers"];
+
+/** Dials the edge and sends our SETTINGS. Rejects with DialError, or the signal's reason. */
+export async function dialHttp2(options: Http2DialOptions): Promise<EdgeConnection> {
+  let connection: Http2EdgeConnection | undefined;
+  const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+  const early: Buffer[] = [];
+  const socket = await dialTls({
+    address: options.address,
+    servername: SERVER_NAME,
+    tls: options.tls,
+    signal: options.signal,
+    ...(options.bindAddress === undefined ? {} : { bindAddress: options.bindAddress }),
+    onread: {
+      buffer,
+      callback: (length) => {
+        const bytes = buffer.subarray(0, length);
+        if (connection === undefined) early.push(Buffer.from(bytes));
+        else connection.receive(bytes);
+        return true;
+      },
+    },
+  });
+  connection = new Http2EdgeConnection(socket, options);
+  for (const bytes of early) connection.receive(bytes);
+  return connection;
+}

@@ -1,0 +1,105 @@
+/** TLS towards the edge (wire § 3): 1.3, or 1.2 with AEAD suites; no ALPN, no client certificate, no resumption. */
+import tls, { type SecureContext } from "node:tls";
+import { UnderpassError } from "../errors.ts";
+import { splitPem, trustAnchors } from "./roots.ts";
+
+/** What is wrong with the TLS settings for the edge. */
+export class EdgeTlsError extends UnderpassError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("ERR_UNDERPASS_EDGE_TLS", message, options);
+  }
+}
+
+export interface EdgeTlsOptions {
+  /** PEM text that replaces every trust anchor. */
+  readonly cacert?: string | undefined;
+  /** Offer only post-quantum key exchange. */
+  readonly postQuantum: boolean;
+}
+
+/** Ready for `dialTls`; one SecureContext for all connections with the same options. */
+export interface EdgeTls {
+  readonly secureContext: SecureContext;
+  /** Key-exchange groups offered, in OpenSSL's notation. */
+  readonly groups: string;
+}
+
+/** HTTP/2 forbids the others of TLS 1.2 (RFC 9113 § 9.2.2); the first three are TLS 1.3's. */
+const CIPHERS = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+].join(":");
+
+const HYBRID_GROUP = "X25519MLKEM768";
+const CLASSICAL_GROUPS = "P-256:X25519";
+
+/** One group that OpenSSL does not know makes the whole list throw, so it is asked once. */
+let hybridKnown: boolean | undefined;
+
+function knowsHybrid(): boolean {
+  if (hybridKnown === undefined) {
+    try {
+      tls.createSecureContext({ ecdhCurve: HYBRID_GROUP });
+      hybridKnown = true;
+    } catch {
+      hybridKnown = false;
+    }
+  }
+  return hybridKnown;
+}
+
+function keyExchangeGroups(postQuantum: boolean): string {
+  if (!knowsHybrid()) {
+    if (postQuantum) {
+      throw new EdgeTlsError(
+        `post-quantum: this Node.js (${process.version}) has no ${HYBRID_GROUP} key exchange; Node.js 24 has it, or leave post-quantum off`,
+      );
+    }
+    return CLASSICAL_GROUPS;
+  }
+  return postQuantum ? HYBRID_GROUP : `${HYBRID_GROUP}:${CLASSICAL_GROUPS}`;
+}
+
+function anchors(cacert: string | undefined, env: NodeJS.ProcessEnv): string[] {
+  if (cacert === undefined) return trustAnchors(env);
+  const certificates = splitPem([cacert]);
+  if (certificates.length === 0) {
+    throw new EdgeTlsError(
+      "cacert: no PEM certificate was found in it; one or more BEGIN CERTIFICATE blocks would be right",
+    );
+  }
+  return certificates;
+}
+
+/** Contexts by their options: parsing some 150 roots costs 20 ms. */
+const contexts = new Map<string, EdgeTls>();
+const MAX_CONTEXTS = 8;
+
+/** The TLS settings for the edge. Throws EdgeTlsError for a bad `cacert`, or `postQuantum` on a Node.js without it. */
+export function createEdgeTls(options: EdgeTlsOptions, env: NodeJS.ProcessEnv = process.env): EdgeTls {
+  const key = JSON.stringify([options.cacert, options.postQuantum, env.NODE_EXTRA_CA_CERTS, env.SSL_CERT_FILE]);
+  const known = contexts.get(key);
+  if (known !== undefined) return known;
+  const groups = keyExchangeGroups(options.postQuantum);
+  const ca = anchors(options.cacert, env);
+  let secureContext: SecureContext;
+  try {
+    secureContext = tls.createSecureContext({ ca, ciphers: CIPHERS, ecdhCurve: groups, minVersion: "TLSv1.2" });
+  } catch (cause) {
+    throw new EdgeTlsError(
+      `cacert: a certificate can't be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
+  if (contexts.size >= MAX_CONTEXTS) contexts.clear();
+  const edgeTls = { secureContext, groups };
+  contexts.set(key, edgeTls);
+  return edgeTls;
+}
