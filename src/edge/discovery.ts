@@ -1,0 +1,236 @@
+/** Finding the edge (wire §§ 1.4, 2.1, 2.2, 2.4): SRV records name two regions, their targets' addresses are the edge. */
+import dns from "node:dns/promises";
+import { isIP } from "node:net";
+import { UnderpassError } from "../errors.ts";
+import type { DnsRecord, RecordTypeName } from "../protocol/dns/message.ts";
+import type { EdgeAddress } from "../types.ts";
+import { queryOverTls } from "./dot.ts";
+
+/** The edge can't be found. */
+export class EdgeDiscoveryError extends UnderpassError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("ERR_UNDERPASS_EDGE_DISCOVERY", message, options);
+  }
+}
+
+export interface SrvRecord {
+  readonly priority: number;
+  readonly weight: number;
+  readonly port: number;
+  readonly target: string;
+}
+
+/** How names are resolved. The defaults ask the system's resolver; tests bring their own. */
+export interface Resolvers {
+  srv(name: string, signal: AbortSignal): Promise<SrvRecord[]>;
+  /** Addresses in the resolver's order. */
+  addresses(host: string, signal: AbortSignal): Promise<{ ip: string; family: 4 | 6 }[]>;
+  overTls(name: string, type: RecordTypeName, signal: AbortSignal): Promise<DnsRecord[]>;
+}
+
+export interface DiscoveryOptions {
+  readonly region: string | undefined;
+  readonly signal: AbortSignal;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** Told of what went wrong without being fatal. */
+  readonly onWarning: (message: string, error: unknown) => void;
+  readonly resolvers?: Resolvers;
+}
+
+const SERVICE = "v2-origintunneld._tcp.argotunnel.com";
+const REGIONS = 2;
+/** For one look-up by the system's resolver; it can't be aborted, so it is only waited for so long. */
+const SYSTEM_LOOKUP_MS = 10_000;
+/** For all of DNS over TLS. */
+const OVER_TLS_MS = 15_000;
+
+async function systemSrv(name: string): Promise<SrvRecord[]> {
+  const records = await new dns.Resolver({ timeout: 3_000, tries: 2 }).resolveSrv(name);
+  return records.map(({ priority, weight, port, name: target }) => ({ priority, weight, port, target }));
+}
+
+async function systemAddresses(host: string): Promise<{ ip: string; family: 4 | 6 }[]> {
+  const found = await dns.lookup(host, { all: true, verbatim: true });
+  return found.map(({ address, family }) => ({ ip: address, family: family === 6 ? 6 : 4 }));
+}
+
+export const systemResolvers: Resolvers = {
+  srv: systemSrv,
+  addresses: systemAddresses,
+  overTls: (name, type, signal) => queryOverTls(name, type, { signal }),
+};
+
+/** Settles with the promise, the signal or the time limit, whichever comes first. */
+async function within<T>(promise: Promise<T>, milliseconds: number, signal: AbortSignal, what: string): Promise<T> {
+  signal.throwIfAborted();
+  let timer: NodeJS.Timeout | undefined;
+  let abort = (): void => {};
+  try {
+    return await Promise.race([
+      promise,
+      new Promise<never>((_resolve, reject) => {
+        timer = setTimeout(
+          () => reject(new EdgeDiscoveryError(`${what}: no answer within ${milliseconds} ms`)),
+          milliseconds,
+        );
+        abort = () => reject(signal.reason);
+        signal.addEventListener("abort", abort, { once: true });
+      }),
+    ]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+/** RFC 2782: by priority, and by chance in proportion to the weight among equals. */
+export function orderSrv(records: readonly SrvRecord[], random: () => number): SrvRecord[] {
+  const ordered: SrvRecord[] = [];
+  const priorities = [...new Set(records.map((record) => record.priority))].sort((a, b) => a - b);
+  for (const priority of priorities) {
+    // Those of weight 0 stand first, so that they have a small chance at all.
+    const left = records.filter((record) => record.priority === priority).sort((a, b) => a.weight - b.weight);
+    while (left.length > 0) {
+      const total = left.reduce((sum, record) => sum + record.weight, 0);
+      let draw = random() * total;
+      const index = left.findIndex((record) => (draw -= record.weight) <= 0);
+      ordered.push(...left.splice(Math.max(0, index), 1));
+    }
+  }
+  return ordered;
+}
+
+async function lookUpSrv(name: string, resolvers: Resolvers, options: DiscoveryOptions): Promise<SrvRecord[]> {
+  const { signal } = options;
+  let original: unknown;
+  try {
+    return await within(resolvers.srv(name, signal), SYSTEM_LOOKUP_MS, signal, `SRV ${name}`);
+  } catch (error) {
+    signal.throwIfAborted();
+    original = error;
+  }
+  options.onWarning("The system's resolver did not find the edge; asking 1.1.1.1 over TLS", original);
+  try {
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(OVER_TLS_MS)]);
+    const records = await resolvers.overTls(name, "SRV", deadline);
+    return records.flatMap((record) => (record.type === "SRV" ? [record] : []));
+  } catch (error) {
+    signal.throwIfAborted();
+    options.onWarning("DNS over TLS did not find the edge either", error);
+    // What the user can mend is their own resolver, so its error is the one that is told.
+    throw new EdgeDiscoveryError(
+      `can't look up the edge (SRV ${name}): ${original instanceof Error ? original.message : "the look-up failed"}; is DNS working on this machine?`,
+      { cause: original },
+    );
+  }
+}
+
+async function addressesOverTls(
+  host: string,
+  resolvers: Resolvers,
+  signal: AbortSignal,
+): Promise<{ ip: string; family: 4 | 6 }[]> {
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(OVER_TLS_MS)]);
+  const answers = await Promise.allSettled([
+    resolvers.overTls(host, "A", deadline),
+    resolvers.overTls(host, "AAAA", deadline),
+  ]);
+  signal.throwIfAborted();
+  const records = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
+  return records.flatMap((record) =>
+    record.type === "A" || record.type === "AAAA"
+      ? [{ ip: record.address, family: record.type === "A" ? 4 : 6 } as const]
+      : [],
+  );
+}
+
+async function regionAddresses(
+  srv: SrvRecord,
+  resolvers: Resolvers,
+  options: DiscoveryOptions,
+): Promise<EdgeAddress[]> {
+  const { signal } = options;
+  let found: { ip: string; family: 4 | 6 }[] = [];
+  try {
+    found = await within(resolvers.addresses(srv.target, signal), SYSTEM_LOOKUP_MS, signal, srv.target);
+  } catch (error) {
+    signal.throwIfAborted();
+    options.onWarning(`The system's resolver did not find ${srv.target}; asking 1.1.1.1 over TLS`, error);
+    found = await addressesOverTls(srv.target, resolvers, signal);
+  }
+  return found.map(({ ip, family }) => ({ ip, port: srv.port, family }));
+}
+
+/**
+ * The addresses of the edge, region by region. Rejects with EdgeDiscoveryError, or with the signal's reason. A region whose target
+ * has no address is left out with a warning as long as the other has some.
+ */
+export async function discoverEdge(options: DiscoveryOptions): Promise<EdgeAddress[][]> {
+  const resolvers = options.resolvers ?? systemResolvers;
+  const name = `_${options.region === undefined ? "" : `${options.region}-`}${SERVICE}`;
+  const records = orderSrv(await lookUpSrv(name, resolvers, options), options.random);
+  if (records.length < REGIONS) {
+    throw new EdgeDiscoveryError(
+      `the edge has ${REGIONS} regions, but SRV ${name} names ${records.length}${options.region === undefined ? "" : `; is "${options.region}" a region?`}`,
+    );
+  }
+  const regions = await Promise.all(records.slice(0, REGIONS).map((srv) => regionAddresses(srv, resolvers, options)));
+  const found = regions.filter((addresses) => addresses.length > 0);
+  if (found.length === 0) {
+    const targets = records.slice(0, REGIONS).map((srv) => srv.target);
+    throw new EdgeDiscoveryError(`the edge's names have no address: ${targets.join(", ")}`);
+  }
+  if (found.length < REGIONS) options.onWarning("Only one region of the edge has addresses", undefined);
+  return found;
+}
+
+function splitHostPort(entry: string): { host: string; port: number } | undefined {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(entry);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  return host === undefined || port < 1 || port > 65_535 ? undefined : { host, port };
+}
+
+/**
+ * `--edge host:port` entries, alternately into two regions. An entry that can't be resolved is skipped with a warning; none left rejects
+ * with EdgeDiscoveryError.
+ */
+export async function resolveStaticEdge(
+  entries: readonly string[],
+  options: Omit<DiscoveryOptions, "region" | "random">,
+): Promise<EdgeAddress[][]> {
+  const resolvers = options.resolvers ?? systemResolvers;
+  const resolved = await Promise.all(
+    entries.map(async (entry): Promise<EdgeAddress | undefined> => {
+      const target = splitHostPort(entry);
+      if (target === undefined) {
+        throw new EdgeDiscoveryError(
+          `edge: "${entry}" is not host:port; an IPv6 address stands in brackets, as in [2001:db8::1]:7844`,
+        );
+      }
+      const family = isIP(target.host);
+      if (family === 4 || family === 6) return { ip: target.host, port: target.port, family };
+      try {
+        const [first] = await within(
+          resolvers.addresses(target.host, options.signal),
+          SYSTEM_LOOKUP_MS,
+          options.signal,
+          target.host,
+        );
+        return first === undefined ? undefined : { ...first, port: target.port };
+      } catch (error) {
+        options.signal.throwIfAborted();
+        options.onWarning(`edge: ${target.host} can't be resolved`, error);
+        return undefined;
+      }
+    }),
+  );
+  const regions: EdgeAddress[][] = [[], []];
+  resolved.forEach((address, i) => {
+    if (address !== undefined) regions[i % REGIONS]?.push(address);
+  });
+  const found = regions.filter((addresses) => addresses.length > 0);
+  if (found.length === 0) throw new EdgeDiscoveryError(`edge: none of ${entries.join(", ")} can be resolved`);
+  return found;
+}
