@@ -1,0 +1,347 @@
+/** The mock edge itself: its listeners, and what they share. */
+import { mkdtemp, rm, writeFile, chmod } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import tls, { type TLSSocket } from "node:tls";
+import type { Logger } from "../types.ts";
+import type { ConnectionFilter, MockEdge, MockEdgeOptions, WaitOptions } from "./api.ts";
+import { createAuthority } from "./ca.ts";
+import { type CertificateKind, certificate, EDGE_NAMES } from "./certificates.ts";
+import { Connection, type ConnectionHost, type StreamRequest } from "./connection.ts";
+import { type Fault, FaultPlan, type FaultScope } from "./faults.ts";
+import { type Listening, listen } from "./listen.ts";
+import { createPublicListener } from "./public-listener.ts";
+import { createQuickService, type QuickFault } from "./quick-service.ts";
+import type { Registration } from "./registration.ts";
+import { Router } from "./router.ts";
+import { type IssuedTunnel, TunnelRegistry } from "./tunnels.ts";
+import { connectTcp, MockEdgeError, openOn, type PushResult, pushConfiguration, visit } from "./visits.ts";
+import type { VisitorStream } from "./visitor-stream.ts";
+
+const [EDGE_NAME, , PROBE_NAME] = EDGE_NAMES;
+const PING_INTERVAL_MS = 15_000;
+const PING_TIMEOUT_MS = 10_000;
+const WAIT_MS = 30_000;
+
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+interface Waiter {
+  check(): void;
+  fail(error: Error): void;
+}
+
+interface Listeners {
+  readonly edge: Listening;
+  readonly visitors: Listening;
+  readonly quick: Listening;
+}
+
+/** As a URL spells it; who listens on every address is reached on loopback. */
+function urlHost(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  if (host === "::") return "[::1]";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function matches(connection: Connection, filter: ConnectionFilter): boolean {
+  const { registration } = connection;
+  return (
+    (filter.tunnelId === undefined || registration?.tunnelId === filter.tunnelId) &&
+    (filter.connIndex === undefined || registration?.connIndex === filter.connIndex)
+  );
+}
+
+class Edge implements MockEdge {
+  readonly registrations: Registration[] = [];
+  readonly localConfigurations: { connIndex: number; config: string }[] = [];
+
+  readonly #options: MockEdgeOptions;
+  readonly #logger: Logger;
+  readonly #location: string;
+  readonly #authority = createAuthority();
+  readonly #tunnels = new TunnelRegistry();
+  readonly #router = new Router(this.#tunnels);
+  readonly #faults = new FaultPlan();
+  readonly #quickFaults: QuickFault[] = [];
+  readonly #waiters = new Set<Waiter>();
+  readonly #tlsServer: tls.Server;
+  #listeners: Listeners | undefined;
+  #scratch: string | undefined;
+
+  constructor(options: MockEdgeOptions) {
+    this.#options = options;
+    this.#logger = options.logger ?? silent;
+    this.#location = options.location ?? "LAB";
+    this.#tlsServer = tls.createServer({
+      minVersion: "TLSv1.2",
+      ...(options.maxTlsVersion === undefined ? {} : { maxVersion: options.maxTlsVersion }),
+    });
+    this.useCertificate(options.certificate ?? "valid");
+    const host = this.#connectionHost();
+    this.#tlsServer.on("secureConnection", (socket) => this.#onConnection(socket, host));
+    this.#tlsServer.on("tlsClientError", (error) => this.#logger.warn("TLS handshake failed", { error }));
+  }
+
+  get #listening(): Listeners {
+    if (this.#listeners === undefined) throw new MockEdgeError("the mock edge does not listen");
+    return this.#listeners;
+  }
+
+  #url(port: number): string {
+    return `http://${urlHost(this.#options.host ?? "127.0.0.1")}:${port}`;
+  }
+
+  get edgeAddress(): string {
+    return `${urlHost(this.#options.host ?? "127.0.0.1")}:${this.#listening.edge.port}`;
+  }
+
+  get publicUrl(): string {
+    return this.#url(this.#listening.visitors.port);
+  }
+
+  get quickUrl(): string {
+    return this.#url(this.#listening.quick.port);
+  }
+
+  get caPem(): string {
+    return this.#authority.certPem;
+  }
+
+  get connections(): readonly Connection[] {
+    return this.#router.connections;
+  }
+
+  async start(): Promise<void> {
+    const { host = "127.0.0.1", edgePort = 0, publicPort = 0, quickPort = 0 } = this.#options;
+    const visitors = createPublicListener({
+      location: this.#location,
+      route: (authority) => this.#router.route(authority),
+      logger: this.#logger,
+    });
+    const quick = createQuickService(
+      () => this.#quickFaults.shift(),
+      () => this.#tunnels.issueQuick(),
+    );
+    const servers: readonly [Server, number][] = [
+      [createServer((socket) => this.#onSocket(socket)), edgePort],
+      [visitors, publicPort],
+      [quick, quickPort],
+    ];
+    const started = await Promise.allSettled(servers.map(([server, port]) => listen(server, host, port)));
+    const listening = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+    const [edge, open, api] = listening;
+    if (listening.length === servers.length && edge !== undefined && open !== undefined && api !== undefined) {
+      this.#listeners = { edge, visitors: open, quick: api };
+      return;
+    }
+    await Promise.all(listening.map((listener) => listener.close()));
+    for (const result of started) if (result.status === "rejected") throw result.reason;
+  }
+
+  async caFile(): Promise<string> {
+    this.#scratch ??= await mkdtemp(join(tmpdir(), "underpass-mock-edge-"));
+    const path = join(this.#scratch, "ca.pem");
+    // A connector may run as another user.
+    await chmod(this.#scratch, 0o755);
+    await writeFile(path, this.caPem, { mode: 0o644 });
+    return path;
+  }
+
+  issueTunnel(options: { readonly hostnames?: readonly string[] } = {}): IssuedTunnel {
+    return this.#tunnels.issue(options.hostnames ?? []);
+  }
+
+  issueToken(): string {
+    return this.issueTunnel().token;
+  }
+
+  route(hostname: string, tunnelId: string): void {
+    this.#tunnels.route(hostname, tunnelId);
+  }
+
+  async fetch(input: string, init: RequestInit = {}): Promise<Response> {
+    const url = new URL(input, this.publicUrl);
+    const request = new Request(url, init);
+    const authority = request.headers.get("host") ?? url.host;
+    return await visit(this.#router.route(authority), request, init, this.#location);
+  }
+
+  openStream(request: StreamRequest, filter: ConnectionFilter = {}): VisitorStream {
+    return openOn(this.#pick(filter, request.authority), request);
+  }
+
+  async connectTcp(destination: string, filter: ConnectionFilter = {}): Promise<VisitorStream> {
+    return await connectTcp(this.#pick(filter, ""), destination);
+  }
+
+  async pushConfiguration(version: number, config: unknown, filter: ConnectionFilter = {}): Promise<PushResult[]> {
+    const connectors = new Map<string, Connection>();
+    for (const connection of this.connections) {
+      if (connection.routable && matches(connection, filter) && connection.registration !== undefined)
+        connectors.set(connection.registration.clientId, connection);
+    }
+    return await Promise.all(
+      [...connectors.values()].map((connection) => pushConfiguration(connection, version, config, EDGE_NAME)),
+    );
+  }
+
+  async registered(count: number, options: WaitOptions = {}): Promise<readonly Connection[]> {
+    const find = (): Connection[] =>
+      this.connections.filter((connection) => connection.state === "registered" && matches(connection, options));
+    await this.until(() => find().length >= count, options);
+    return find();
+  }
+
+  until(condition: () => boolean, options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    const { timeoutMs = WAIT_MS } = options;
+    return new Promise((resolve, reject) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#waiters.delete(waiter);
+      };
+      const waiter: Waiter = {
+        check: () => {
+          if (!condition()) return;
+          done();
+          resolve();
+        },
+        fail: (error) => {
+          done();
+          reject(error);
+        },
+      };
+      const states = (): string => this.connections.map(({ state }) => state).join(", ") || "none";
+      const timer = setTimeout(
+        () =>
+          waiter.fail(
+            new MockEdgeError(`what was waited for did not come within ${timeoutMs} ms; connections: ${states()}`),
+          ),
+        timeoutMs,
+      );
+      this.#waiters.add(waiter);
+      waiter.check();
+    });
+  }
+
+  fail(fault: Fault, scope?: FaultScope): void {
+    this.#faults.add(fault, scope);
+  }
+
+  failQuick(fault: QuickFault, times = 1): void {
+    for (let i = 0; i < times; i++) this.#quickFaults.push(fault);
+  }
+
+  clearFaults(): void {
+    this.#faults.clear();
+    this.#quickFaults.length = 0;
+  }
+
+  dropConnections(filter: ConnectionFilter = {}): void {
+    for (const connection of this.connections.slice()) if (matches(connection, filter)) connection.drop();
+  }
+
+  useCertificate(kind: CertificateKind): void {
+    const { keyPem, certPem } = certificate(kind, this.#authority, createAuthority);
+    this.#tlsServer.setSecureContext({ key: keyPem, cert: certPem });
+  }
+
+  async close(): Promise<void> {
+    for (const waiter of this.#waiters) waiter.fail(new MockEdgeError("the mock edge was closed"));
+    const listeners = this.#listeners;
+    if (listeners !== undefined) {
+      await Promise.all([listeners.visitors.close(), listeners.quick.close(), listeners.edge.close()]);
+      await Promise.all(this.connections.map(({ closed }) => closed));
+    }
+    const scratch = this.#scratch;
+    this.#scratch = undefined;
+    if (scratch !== undefined) await rm(scratch, { recursive: true, force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** The next connection for a filter, or for the host where the filter says nothing. */
+  #pick(filter: ConnectionFilter, authority: string): Connection | undefined {
+    if (filter.connIndex !== undefined)
+      return this.connections.find((connection) => connection.routable && matches(connection, filter));
+    return filter.tunnelId === undefined ? this.#router.route(authority) : this.#router.pick(filter.tunnelId);
+  }
+
+  #onSocket(socket: Socket): void {
+    socket.on("error", () => {});
+    if (this.#faults.accept() === undefined) this.#tlsServer.emit("connection", socket);
+    else socket.destroy();
+  }
+
+  #onConnection(socket: TLSSocket, host: ConnectionHost): void {
+    socket.on("error", () => {});
+    const fault = this.#faults.handshake();
+    if (fault?.kind === "raw") {
+      fault.serve(socket);
+    } else if (fault?.kind === "no-preface" || socket.servername === PROBE_NAME) {
+      // A pre-check only wants to see that the handshake works.
+      socket.resume();
+    } else {
+      this.#router.add(new Connection(socket, host));
+    }
+  }
+
+  #connectionHost(): ConnectionHost {
+    const {
+      pingIntervalMs = PING_INTERVAL_MS,
+      pingTimeoutMs = PING_TIMEOUT_MS,
+      acceptAnyToken = false,
+    } = this.#options;
+    const { initialWindowSize, connectionWindowSize, remotelyManaged = true, closeDrained = true } = this.#options;
+    return {
+      http2: {
+        pingIntervalMs,
+        pingTimeoutMs,
+        ...(initialWindowSize === undefined ? {} : { initialWindowSize }),
+        ...(connectionWindowSize === undefined ? {} : { connectionWindowSize }),
+      },
+      faults: this.#faults,
+      authority: EDGE_NAME,
+      remotelyManaged,
+      closeDrained,
+      verify: ({ tunnelId, accountTag, tunnelSecret }) =>
+        acceptAnyToken ? "valid" : this.#tunnels.verify(tunnelId, accountTag, tunnelSecret),
+      location: (connIndex) => `${this.#location}0${(connIndex % 2) + 1}`,
+      onRegistration: (registration) => this.registrations.push(registration),
+      onLocalConfiguration: (connection, config) => {
+        this.localConfigurations.push({
+          connIndex: connection.registration?.connIndex ?? -1,
+          config: Buffer.from(config).toString(),
+        });
+        this.#wake();
+      },
+      onState: (connection) => this.#onState(connection),
+    };
+  }
+
+  #onState(connection: Connection): void {
+    const { state, registration, location, remoteAddress } = connection;
+    if (state === "closed") this.#router.remove(connection);
+    this.#logger.info(`Connection ${state}`, {
+      connIndex: registration?.connIndex,
+      location: location === "" ? undefined : location,
+      tunnelId: registration?.tunnelId,
+      version: registration?.version,
+      remoteAddress,
+    });
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const waiter of this.#waiters) waiter.check();
+  }
+}
+
+/** Starts a mock edge; rejects when a port that was asked for is taken. */
+export async function startMockEdge(options: MockEdgeOptions = {}): Promise<MockEdge> {
+  const edge = new Edge(options);
+  await edge.start();
+  return edge;
+}
