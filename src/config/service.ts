@@ -27,7 +27,8 @@ function inLayer(layer: SettingLayer): Located<string> | undefined {
   return url === undefined || url.value === "" ? undefined : { value: String(url.value), where: url.where };
 }
 
-function readService({ value, where }: Located<string>): { origin: Origin; warnings: readonly string[] } {
+/** Throws a ConfigError that says where it stands and what would be right. */
+export function readService({ value, where }: Located<string>): { origin: Origin; warnings: readonly string[] } {
   const text = value.trim();
   const refuse = (problem: ConfigProblem): never => {
     throw new ConfigError([problem]);

@@ -67,7 +67,7 @@ export class ServerExchange implements StreamSink, SocketPeer, ResponseHandler {
     this.#chunked = framing.kind === "chunked";
     this.#bodyLeft = framing.kind === "length" ? framing.length : 0;
     this.#parser = new ResponseParser(endpoint.lines);
-    this.#socket = new InProcessSocket(this);
+    this.#socket = new InProcessSocket(this, context.connIndex);
     this.#endpoint = endpoint;
     this.#stream.sink = this;
   }

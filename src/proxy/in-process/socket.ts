@@ -37,6 +37,8 @@ export class InProcessSocket extends Duplex {
   readonly localPort = 0;
   readonly connecting = false;
   readonly pending = false;
+  /** Which of the tunnel's connections brought the request. */
+  readonly connIndex: number;
   bytesRead = 0;
   bytesWritten = 0;
   timeout: number | undefined;
@@ -46,8 +48,9 @@ export class InProcessSocket extends Duplex {
   /** A write that waits for the visitor. */
   #held: { readonly queue: Buffer[]; readonly done: (error?: Error | null) => void } | undefined;
 
-  constructor(peer: SocketPeer) {
+  constructor(peer: SocketPeer, connIndex: number) {
     super({ highWaterMark: HIGH_WATER_MARK });
+    this.connIndex = connIndex;
     this.#peer = peer;
     // `destroy(error)` of a handler is an answer that was cut off, never an uncaught exception.
     this.on("error", () => {});

@@ -46,7 +46,7 @@ describe.each(kinds)("a %s", (_kind, originOf) => {
       "Connection",
       "close",
     ]);
-    expect(seen?.socket.remoteAddress).toBe("127.0.0.1");
+    expect(seen?.socket).toMatchObject({ remoteAddress: "127.0.0.1", connIndex: 3 });
     expect(seen).toBeInstanceOf(http.IncomingMessage);
     expect(stream.head).toMatchObject({ status: 200, contentLength: 5, source: "origin" });
     expect(stream.body.toString()).toBe("hello");

@@ -43,7 +43,7 @@ export function serve(origin: InProcessOrigin, options: ServeOptions = {}): Serv
   const events = new EventEmitter();
   serveInProcess(request, origin, {
     forwarded: FIELDS.list(request, bodyFraming(request)),
-    connIndex: 0,
+    connIndex: 3,
     report(result) {
       reports.push(result);
       events.emit("report");
