@@ -34,6 +34,8 @@ interface Region {
 export interface Rotation {
   /** The address could not be reached, as opposed to: this connection wants another one. */
   readonly connectivityError: boolean;
+  /** The next address is best of another region: the edge here has a connection of this connector already. */
+  readonly otherRegion?: boolean;
 }
 
 export interface AddressPool {
@@ -78,7 +80,7 @@ export function createAddressPool(
     );
   }
   /** What a connection has just handed back, and so does not want again. */
-  const unwanted = new Map<number, Slot>();
+  const unwanted = new Map<number, { readonly slot: Slot; readonly region: Region | undefined }>();
 
   const active = (region: Region): readonly Slot[] =>
     region.secondaryUntil > 0 && region.secondary.length > 0 ? region.secondary : region.primary;
@@ -93,8 +95,8 @@ export function createAddressPool(
 
   const pick = <T>(list: readonly T[]): T | undefined => list[Math.floor(random() * list.length)];
 
-  const choose = (without: Slot | undefined): Slot | undefined => {
-    const candidates = built.map((region) => free(active(region), without));
+  const choose = (without?: Slot, outside?: Region): Slot | undefined => {
+    const candidates = built.map((region) => (region === outside ? [] : free(active(region), without)));
     const most = Math.max(...candidates.map((slots) => slots.length));
     // A tie between regions is decided by chance, so that connections spread over both.
     return most === 0 ? undefined : pick(pick(candidates.filter((slots) => slots.length === most)) ?? []);
@@ -109,17 +111,17 @@ export function createAddressPool(
       if (kept !== undefined) return kept.slot.address;
       const before = unwanted.get(connIndex);
       unwanted.delete(connIndex);
-      const slot = choose(before) ?? choose(undefined);
+      const slot = choose(before?.slot, before?.region) ?? choose(before?.slot) ?? choose();
       if (slot === undefined) throw new NoEdgeAddressError(`all ${size} addresses of the edge are in use`);
       slot.user = connIndex;
       return slot.address;
     },
-    rotate(connIndex, { connectivityError }, now) {
+    rotate(connIndex, { connectivityError, otherRegion }, now) {
       const kept = slotOf(connIndex);
       if (kept === undefined) return;
       const { slot, region } = kept;
       slot.user = undefined;
-      unwanted.set(connIndex, slot);
+      unwanted.set(connIndex, { slot, region: otherRegion === true ? region : undefined });
       if (!connectivityError || region.primary[0]?.address.family !== 6) return;
       if (slot.address.family === 6 && region.secondaryUntil === 0 && region.secondary.length > 0) {
         region.secondaryUntil = now + FAMILY_SWITCH_MS;

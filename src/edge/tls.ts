@@ -1,4 +1,5 @@
 /** TLS towards the edge (wire § 3): 1.3, or 1.2 with AEAD suites; no ALPN, no client certificate, no resumption. */
+import { X509Certificate } from "node:crypto";
 import tls, { type SecureContext } from "node:tls";
 import { UnderpassError } from "../errors.ts";
 import { splitPem, trustAnchors } from "./roots.ts";
@@ -75,6 +76,13 @@ function anchors(cacert: string | undefined, env: NodeJS.ProcessEnv): string[] {
       "cacert: no PEM certificate was found in it; one or more BEGIN CERTIFICATE blocks would be right",
     );
   }
+  for (const certificate of certificates) {
+    try {
+      void new X509Certificate(certificate);
+    } catch (cause) {
+      throw new EdgeTlsError("cacert: one of its certificates can't be read; is the file whole?", { cause });
+    }
+  }
   return certificates;
 }
 
@@ -89,15 +97,7 @@ export function createEdgeTls(options: EdgeTlsOptions, env: NodeJS.ProcessEnv = 
   if (known !== undefined) return known;
   const groups = keyExchangeGroups(options.postQuantum);
   const ca = anchors(options.cacert, env);
-  let secureContext: SecureContext;
-  try {
-    secureContext = tls.createSecureContext({ ca, ciphers: CIPHERS, ecdhCurve: groups, minVersion: "TLSv1.2" });
-  } catch (cause) {
-    throw new EdgeTlsError(
-      `cacert: a certificate can't be read: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
-  }
+  const secureContext = tls.createSecureContext({ ca, ciphers: CIPHERS, ecdhCurve: groups, minVersion: "TLSv1.2" });
   if (contexts.size >= MAX_CONTEXTS) contexts.clear();
   const edgeTls = { secureContext, groups };
   contexts.set(key, edgeTls);
