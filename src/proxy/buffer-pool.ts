@@ -6,8 +6,8 @@ export const SMALL_BYTES = 4 * 1024;
 /** What bulk uploads are joined into; larger ones brought nothing. */
 export const LARGE_BYTES = 64 * 1024;
 
-/** Kept for reuse: 1 MiB of each kind at most, the rest goes to the collector. */
-const KEPT_BYTES = 1024 * 1024;
+/** Kept for reuse of each kind: what two uploads at full window hold. The rest goes to the collector. */
+const KEPT_BYTES = 2 * 1024 * 1024;
 
 export class BufferPool {
   readonly #small: Buffer[] = [];

@@ -3,7 +3,6 @@
  * socket in between comes together here. A WebSocket is the same until the origin answers 101; from then on it is a splice.
  */
 import { HeaderField } from "../protocol/bytes/header-field.ts";
-import { Http1RequestError } from "../protocol/http1/errors.ts";
 import { isTrailerField } from "../protocol/http1/request-head.ts";
 import type { ResponseHeadMessage } from "../protocol/http1/response-head.ts";
 import type { ResponseHandler } from "../protocol/http1/response-parser.ts";
@@ -16,13 +15,14 @@ import type {
   StreamSink,
   WebSocketRequest,
 } from "../types.ts";
-import { joinChunks } from "./chunk-join.ts";
+import type { ActiveRequest } from "./active-requests.ts";
+import { BadRequestError } from "./bad-request.ts";
 import type { ConnectionUser } from "./origin-connection.ts";
 import { connectionError } from "./origin-errors.ts";
 import type { HttpConnection, OriginPool } from "./origin-pool.ts";
 import type { OriginTarget } from "./origin-target.ts";
 import { type BodyFraming, bodyFraming, type RequestFields } from "./request-fields.ts";
-import { type ActiveRequest, outcomeOfCancel, type RequestRecord } from "./request-record.ts";
+import { outcomeOfCancel, type RequestRecord } from "./request-record.ts";
 import { Splice } from "./splice.ts";
 import { Upload, type UploadResources } from "./upload.ts";
 
@@ -79,7 +79,7 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
   #bodyless = false;
   #complete = false;
   #done = false;
-  /** Body bytes of the current read that are not handed on yet: the last of them may carry the end. */
+  /** The current read's body bytes until its end is reached: they may carry the end of the response. */
   #pending: Buffer | undefined;
   #trailers: readonly HeaderField[] = [];
   #splice: Splice | undefined;
@@ -93,13 +93,13 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     if (this.#framing.kind === "length") this.#bodyLeft = this.#framing.length;
   }
 
-  /** Throws Http1RequestError, before anything was sent, when the request can't be written. */
+  /** Throws, before anything was sent, when the request can't be written. */
   start(): void {
     const { pool, fields } = this.#context;
     this.#head = fields.head(this.#request, this.#framing);
     const { bodyless } = this.#stream;
     if (bodyless && this.#bodyLeft !== undefined && this.#bodyLeft > 0) {
-      throw new Http1RequestError("the request has a Content-Length but no body");
+      throw new BadRequestError("the request has a Content-Length but no body");
     }
     if (!bodyless || this.#request.kind === "websocket") this.#upload = this.#newUpload();
     if (bodyless) this.#upload?.end([]);
@@ -156,7 +156,7 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
       this.#bodyLeft -= chunk.length;
       if (this.#bodyLeft < 0) {
         this.#stream.consumed(chunk.length);
-        this.#badRequest(new Http1RequestError("the request body is longer than its Content-Length"));
+        this.#badRequest(new BadRequestError("the request body is longer than its Content-Length"));
         return;
       }
     }
@@ -170,7 +170,7 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
       return;
     }
     if (this.#bodyLeft !== undefined && this.#bodyLeft > 0) {
-      this.#badRequest(new Http1RequestError("the request body is shorter than its Content-Length"));
+      this.#badRequest(new BadRequestError("the request body is shorter than its Content-Length"));
       return;
     }
     try {
@@ -193,8 +193,8 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
   /** The proxy is closing. */
   cancel(reason: CancelReason): void {
     if (this.#done) return;
-    this.#stream.abort();
     this.onCancel(reason);
+    this.#stream.abort();
   }
 
   // The origin's side (ConnectionUser).
@@ -250,6 +250,8 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     this.#record.status = status;
     this.#responded = true;
     this.#bodyless = bodyless;
+    // From here on nothing is sent again; a response may last for days.
+    this.#head = "";
     this.#stream.respond({ status, headers: fields, contentLength, source: "origin" }, bodyless);
     if (this.#request.kind !== "websocket") return;
     const { connection } = this.#http ?? {};
@@ -268,14 +270,7 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
       this.#splice.fromOrigin(view);
       return;
     }
-    const pending = this.#pending;
-    if (pending === undefined) {
-      this.#pending = view;
-      return;
-    }
-    const joined = joinChunks(pending, view);
-    this.#pending = joined ?? view;
-    if (joined === undefined && !this.#stream.write(pending, false)) this.#http?.connection.pause();
+    this.#pending = view;
   }
 
   onComplete(trailers: readonly HeaderField[]): void {
@@ -356,9 +351,9 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
 
   #abort(outcome: OutcomeClass, phase: RequestPhase, error: Error): void {
     if (!this.#responded) this.#record.status = BAD_GATEWAY;
-    this.#stream.abort();
     this.#finish(outcome, phase, error);
     this.#http?.connection.destroy();
+    this.#stream.abort();
   }
 
   #finish(outcome: OutcomeClass, phase?: RequestPhase, error?: Error): void {

@@ -34,7 +34,8 @@ export class OriginTls {
 
   /** @param roots PEM texts to trust in the place of Node's own; read at the first connection */
   constructor(host: string, options: OriginRequestOptions, roots: (() => readonly string[]) | undefined) {
-    this.#servername = options.originServerName ?? host;
+    const { originServerName } = options;
+    this.#servername = originServerName === undefined || originServerName === "" ? host : originServerName;
     this.#options = options;
     this.#roots = roots;
   }
@@ -60,10 +61,11 @@ export class OriginTls {
 
   #createContext(): tls.SecureContext {
     const { caPool } = this.#options;
-    if (caPool === undefined && this.#roots === undefined) return tls.createSecureContext();
+    const hasPool = caPool !== undefined && caPool !== "";
+    if (!hasPool && this.#roots === undefined) return tls.createSecureContext();
     const roots = this.#roots?.() ?? defaultRoots();
     try {
-      return tls.createSecureContext({ ca: caPool === undefined ? [...roots] : [...roots, caPool] });
+      return tls.createSecureContext({ ca: hasPool ? [...roots, caPool] : [...roots] });
     } catch (error) {
       throw new OriginError("origin-tls", "tls", "the caPool is not a list of PEM certificates", error);
     }

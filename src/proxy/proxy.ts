@@ -13,6 +13,8 @@ import type {
   TcpRequest,
   WebSocketRequest,
 } from "../types.ts";
+import { ActiveRequests } from "./active-requests.ts";
+import { BadRequestError } from "./bad-request.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { answerStatus, discardingSink, refuseConfiguration } from "./direct-answers.ts";
 import { FlushQueue } from "./flush-queue.ts";
@@ -23,7 +25,7 @@ import { OriginError } from "./origin-errors.ts";
 import { OriginPool } from "./origin-pool.ts";
 import { literalTarget, originTarget } from "./origin-target.ts";
 import { bodyFraming, RequestFields } from "./request-fields.ts";
-import { type ActiveRequest, type ProxiedRequest, type RecordContext, RequestRecord } from "./request-record.ts";
+import { type ProxiedRequest, type RecordContext, RequestRecord } from "./request-record.ts";
 import { type TcpContext, TcpExchange } from "./tcp-exchange.ts";
 
 export interface ProxyOptions {
@@ -70,7 +72,7 @@ class OriginProxy implements Proxy {
   constructor(options: ProxyOptions) {
     const resources = { buffers: new BufferPool(), flushes: new FlushQueue() };
     this.#logger = options.logger;
-    this.#records = { logger: options.logger, observer: options.observer, active: new Set<ActiveRequest>() };
+    this.#records = { logger: options.logger, observer: options.observer, active: new ActiveRequests() };
     const tcpOptions = {
       ...options.originRequest,
       connectTimeoutMs: options.tcpConnectTimeoutMs ?? DEFAULT_TCP_CONNECT_TIMEOUT_MS,
@@ -129,7 +131,7 @@ class OriginProxy implements Proxy {
   #handleTcp(request: TcpRequest, record: RequestRecord): void {
     const target = literalTarget(request.destination);
     if (target === undefined) {
-      throw new Http1RequestError("the destination of a TCP stream must be a literal ip:port, IPv6 in brackets");
+      throw new BadRequestError("the destination of a TCP stream must be a literal ip:port, IPv6 in brackets");
     }
     const exchange = new TcpExchange(this.#tcp, request, target, record);
     request.stream.sink = exchange;
@@ -195,16 +197,17 @@ class OriginProxy implements Proxy {
 
   #failed(request: ProxiedRequest, record: RequestRecord, cause: unknown): void {
     const error = cause instanceof Error ? cause : new Error(String(cause));
+    const isBadRequest = error instanceof Http1RequestError || error instanceof BadRequestError;
     request.stream.sink = discardingSink(request);
-    request.stream.abort();
     record.status = 502;
     if (error instanceof OriginError) record.finish(error.outcome, error.phase, error);
-    else record.finish(error instanceof Http1RequestError ? "bad-request" : "handler-error", "request", error);
+    else record.finish(isBadRequest ? "bad-request" : "handler-error", "request", error);
+    request.stream.abort();
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const request of this.#records.active) {
+    for (const request of this.#records.active.all()) {
       try {
         request.cancel("shutdown");
       } catch (error) {

@@ -36,6 +36,10 @@ const NOT_FORWARDED: ReadonlySet<string> = new Set([
   "upgrade",
 ]);
 
+function isNamed(field: HeaderField, name: string | undefined): boolean {
+  return name !== undefined && field.name.length === name.length && field.name.toLowerCase() === name;
+}
+
 function isForwarded(field: HeaderField): boolean {
   const name = field.name.toLowerCase();
   if (NOT_FORWARDED.has(name)) return false;
@@ -69,7 +73,7 @@ export class RequestFields {
   #lastHostLines = "";
 
   constructor(options: RequestFieldOptions) {
-    this.#options = options;
+    this.#options = options.hostHeader === "" ? { ...options, hostHeader: undefined } : options;
     this.#tags = [...options.tags, { name: "ID", value: options.connectorId }].map(
       ({ name, value }) => new HeaderField(canonicalName(`Cf-Warp-Tag-${name}`), value),
     );
@@ -85,8 +89,7 @@ export class RequestFields {
     const forwardedHost = this.#options.hostHeader === undefined ? undefined : "x-forwarded-host";
     let head = requestLine(request.method, target(request)) + this.#hostLines(authority);
     for (const field of headers) {
-      const { name } = field;
-      if (name === replaced || name === forwardedHost) continue;
+      if (isNamed(field, replaced) || isNamed(field, forwardedHost)) continue;
       head += field.line ?? lineOf(field);
     }
     if (request.kind === "websocket") return head + this.#webSocketTail;

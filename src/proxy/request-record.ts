@@ -12,19 +12,15 @@ import type {
   TcpRequest,
   WebSocketRequest,
 } from "../types.ts";
+import type { ActiveEntry, ActiveRequest, ActiveRequests } from "./active-requests.ts";
 
 export type ProxiedRequest = HttpRequest | WebSocketRequest | TcpRequest;
-
-/** Something that is under way and can be told to stop. */
-export interface ActiveRequest {
-  cancel(reason: CancelReason): void;
-}
 
 /** What all requests of a proxy share for their records. */
 export interface RecordContext {
   readonly logger: Logger;
   readonly observer: RequestObserver;
-  readonly active: Set<ActiveRequest>;
+  readonly active: ActiveRequests;
 }
 
 const CANCEL_OUTCOMES: Record<CancelReason, OutcomeClass> = {
@@ -68,7 +64,7 @@ export class RequestRecord {
   readonly #service: string;
   readonly #started = performance.now();
   #finished = false;
-  #active: ActiveRequest | undefined;
+  #active: ActiveEntry | undefined;
   /** What the visitor got so far. */
   status = 0;
 
@@ -86,14 +82,13 @@ export class RequestRecord {
 
   /** Lets the proxy find `active` until the request has ended. */
   activate(active: ActiveRequest): void {
-    this.#active = active;
-    this.#context.active.add(active);
+    this.#active = this.#context.active.add(active);
   }
 
   finish(outcome: OutcomeClass, phase?: RequestPhase, error?: Error): void {
     if (this.#finished) return;
     this.#finished = true;
-    if (this.#active !== undefined) this.#context.active.delete(this.#active);
+    if (this.#active !== undefined) this.#context.active.remove(this.#active);
     const request = this.#request;
     const isTcp = request.kind === "tcp";
     const result: RequestOutcome = {

@@ -1,10 +1,11 @@
 /** One private-network TCP stream (wire § 4.6): dial the literal address, acknowledge with 200, then raw bytes both ways. */
 import type { CancelReason, EdgeStream, OriginRequestOptions, StreamSink, TcpRequest } from "../types.ts";
+import type { ActiveRequest } from "./active-requests.ts";
 import type { OpenConnections } from "./open-connections.ts";
 import { type ConnectionUser, OriginConnection } from "./origin-connection.ts";
 import { connectionError } from "./origin-errors.ts";
 import type { OriginTarget } from "./origin-target.ts";
-import { type ActiveRequest, outcomeOfCancel, type RequestRecord } from "./request-record.ts";
+import { outcomeOfCancel, type RequestRecord } from "./request-record.ts";
 import { Splice } from "./splice.ts";
 import { Upload, type UploadResources } from "./upload.ts";
 
@@ -59,8 +60,8 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
 
   cancel(reason: CancelReason): void {
     if (this.#done) return;
-    this.#stream.abort();
     this.onCancel(reason);
+    this.#stream.abort();
   }
 
   onOpen(): void {
@@ -85,9 +86,9 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
     if (this.#done || this.#splice?.brokeOff() === false) return;
     const error = connectionError(cause, "splice", this.#target.where);
     if (this.#splice === undefined) this.#record.status = 502;
-    this.#stream.abort();
     this.#finish();
     this.#record.finish(error.outcome, error.phase, error);
+    this.#stream.abort();
   }
 
   #finish(): void {

@@ -21,11 +21,11 @@ let cert = "";
 beforeAll(() => {
   directory = mkdtempSync(path.join(tmpdir(), "underpass-origins-"));
   const [keyFile, certFile] = [path.join(directory, "key.pem"), path.join(directory, "cert.pem")];
-  execFileSync("openssl", [
-    ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
-    ...["-keyout", keyFile, "-out", certFile, "-subj", "/CN=origin.test"],
-    ...["-addext", "subjectAltName=DNS:origin.test,IP:127.0.0.1"],
-  ]);
+  const request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=origin.test".split(
+    " ",
+  );
+  const names = ["-addext", "subjectAltName=DNS:origin.test,IP:127.0.0.1"];
+  execFileSync("openssl", [...request, ...names, "-keyout", keyFile, "-out", certFile], { stdio: "ignore" });
   key = readFileSync(keyFile, "utf8");
   cert = readFileSync(certFile, "utf8");
 });
@@ -163,7 +163,7 @@ describe("an origin with TLS", () => {
 });
 
 describe("an origin on a Unix socket", () => {
-  async function unixServer<S extends net.Server>(server: S, name: string): Promise<string> {
+  async function unixServer(server: net.Server, name: string): Promise<string> {
     const file = path.join(directory, name);
     server.listen(file);
     await once(server, "listening");

@@ -16,7 +16,7 @@ export interface ResponseHandler {
   onInterim(status: number): void;
   /** `bodyless` = onComplete follows at once. */
   onHead(head: ResponseHeadMessage, bodyless: boolean): void;
-  /** A view of the bytes given to `receive`. */
+  /** A view of the bytes given to `receive`; at most one a call of it. */
   onBody(view: Buffer): void;
   onComplete(trailers: readonly HeaderField[]): void;
 }
@@ -71,6 +71,7 @@ export class ResponseParser {
     this.keepAliveSeconds = undefined;
   }
 
+  /** Bytes of chunked bodies may be moved within `bytes`. */
   receive(bytes: Buffer): void {
     if (bytes.length > 0) this.started = true;
     let at = 0;
