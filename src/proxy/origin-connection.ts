@@ -3,6 +3,7 @@ import net from "node:net";
 import tls from "node:tls";
 import type { OriginRequestOptions } from "../types.ts";
 import { type ConnectionStage, connectTimeout, dialError, tlsTimeout } from "./origin-errors.ts";
+import { OriginSocket } from "./origin-socket.ts";
 import type { OriginTarget } from "./origin-target.ts";
 
 export interface ConnectionUser {
@@ -91,7 +92,7 @@ export class OriginConnection {
         },
       },
     };
-    if (secure === undefined) return net.connect(options);
+    if (secure === undefined) return new OriginSocket(options).connect(options);
     return tls.connect({ ...options, ...secure.connectOptions() });
   }
 

@@ -237,8 +237,9 @@ export class Upload implements Flushable {
       const credit = this.#drop(segment);
       if (credit > 0) this.#stream.consumed(credit);
     }
-    // What went wrong, the connection's own error says.
+    // The origin takes nothing any more; what went wrong, the connection's own error says.
     if (error === undefined || error === null) this.flush();
+    else this.stop();
   }
 
   #drop(segment: Segment): number {

@@ -1,6 +1,7 @@
 /** Origins that break off, answer early, dribble, or send what is no HTTP: one outcome each, and never a clean end that was none. */
 import { once } from "node:events";
 import net from "node:net";
+import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
 import type { OutcomeClass, RequestPhase } from "../../src/types.ts";
 import { FakeStream, fieldsOf, httpRequest } from "./fake-stream.ts";
@@ -254,5 +255,41 @@ describe("an origin that", () => {
     harness.proxy.handle(httpRequest(stream), 0);
     await stream.done();
     expect(await harness.outcome()).toMatchObject({ class: "origin-refused", phase: "connect", status: 502 });
+  });
+});
+
+describe("an origin that refuses uploads and resets the connection behind its answer", () => {
+  it("is heard every time, though writes fail before the answer is read", async () => {
+    // In a thread of its own, so that its resets come between any two of our steps.
+    const script = `
+      const { parentPort } = require("node:worker_threads");
+      require("node:net").createServer((socket) => {
+        socket.on("error", () => {});
+        socket.once("data", () => {
+          socket.pause();
+          socket.write("HTTP/1.1 413 Too Large\\r\\nConnection: close\\r\\nContent-Length: 5\\r\\n\\r\\nlarge");
+          socket.destroySoon();
+        });
+      }).listen(0, "127.0.0.1", function () { parentPort.postMessage(this.address().port); });`;
+    const worker = cleanup.add(new Worker(script, { eval: true }), (each) => each.terminate());
+    const [port]: unknown[] = await once(worker, "message");
+    const harness = cleanup.harness({ kind: "url", url: new URL(`http://127.0.0.1:${String(port)}`) });
+    const chunk = Buffer.alloc(16_384);
+    const upload = async (): Promise<FakeStream> => {
+      const stream = new FakeStream();
+      harness.proxy.handle(httpRequest(stream, { method: "POST", contentLength: 50_000_000 }), 0);
+      while (!stream.ended && !stream.aborted) {
+        if (stream.given - stream.credited < 1_000_000) stream.give(chunk);
+        await new Promise(setImmediate);
+      }
+      return stream;
+    };
+    for (let round = 0; round < 20; round++) {
+      const streams = await Promise.all(Array.from({ length: 8 }, upload));
+      expect(streams.map(({ head, body, aborted }) => `${head?.status} ${body.toString()} ${aborted}`)).toEqual(
+        Array.from({ length: 8 }, () => "413 large false"),
+      );
+      for (const stream of streams) expect(stream.credited).toBe(stream.given);
+    }
   });
 });
