@@ -1,5 +1,6 @@
 /** What the life of a tunnel looks like from outside: the library's `Tunnel` and the CLI's. */
-import type { Logger, RequestOutcome, EdgeProtocol } from "../types.ts";
+import type { LookupFunction } from "node:net";
+import type { EdgeProtocol, Logger, RequestOutcome } from "../types.ts";
 
 export interface ConnectionInfo {
   readonly connIndex: number;
@@ -69,4 +70,8 @@ export interface TunnelRuntime {
   readonly signal?: AbortSignal;
   /** Health probe of the public hostname; default: an undici request. For tests and odd networks. */
   readonly probe?: (url: URL, signal: AbortSignal) => Promise<{ readonly status: number; readonly body: string }>;
+  /** What the health probe GETs, in place of the public hostname with the configured path. */
+  readonly probeUrl?: string | URL;
+  /** Resolver of the built-in probe, as `net.connect` takes it. Default: the system's. */
+  readonly probeLookup?: LookupFunction;
 }

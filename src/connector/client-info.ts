@@ -1,0 +1,26 @@
+/** What a connector tells the edge about itself (wire §§ 1.5, 9.4). */
+import type { TunnelConfig } from "../config/tunnel-config.ts";
+
+const ALWAYS: readonly string[] = [
+  "allow_remote_config",
+  "serialized_headers",
+  "support_datagram_v2",
+  "support_quic_eof",
+  "management_logs",
+];
+
+/** Withdrawn: cloudflared drops them even when they are asked for. */
+const WITHDRAWN: ReadonlySet<string> = new Set(["support_datagram_v3", "support_datagram_v3_1"]);
+
+export function featuresOf(config: Pick<TunnelConfig, "features" | "postQuantum">): readonly string[] {
+  const wanted = [...ALWAYS, ...(config.postQuantum ? ["postquantum"] : []), ...config.features];
+  return [...new Set(wanted)].filter((feature) => !WITHDRAWN.has(feature));
+}
+
+const GO_PLATFORMS: Readonly<Record<string, string>> = { win32: "windows", sunos: "solaris" };
+const GO_ARCHITECTURES: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386", mipsel: "mipsle" };
+
+/** `<GOOS>_<GOARCH>`, e.g. `linux_amd64`. */
+export function architecture(platform: string = process.platform, arch: string = process.arch): string {
+  return `${GO_PLATFORMS[platform] ?? platform}_${GO_ARCHITECTURES[arch] ?? arch}`;
+}

@@ -1,0 +1,96 @@
+/** The end of a registered connection: unregister, serve what still comes, then close (operations § 4.5). */
+import type { CloseReason } from "../types.ts";
+import type { RegisteredConnection } from "./connection.ts";
+
+/** A connection is drained once it has been without a stream for this long: the edge's routing needs a moment to follow. */
+const QUIET_MS = 1_000;
+const POLL_MS = 50;
+
+/** Node's timers can't wait longer. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** A moment that may be brought forward, never put off. */
+export class Deadline {
+  /** Resolves when the moment has come. */
+  readonly reached: Promise<void>;
+  #at: number;
+  #timer: NodeJS.Timeout | undefined;
+  #resolve!: () => void;
+
+  constructor(delayMs: number) {
+    this.reached = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    this.#at = Number.POSITIVE_INFINITY;
+    this.bringForward(delayMs);
+  }
+
+  get leftMs(): number {
+    return Math.max(0, this.#at - performance.now());
+  }
+
+  bringForward(delayMs: number): void {
+    const delay = Math.min(Math.max(0, delayMs), LONGEST_TIMER_MS);
+    const at = performance.now() + delay;
+    if (at >= this.#at) return;
+    this.#at = at;
+    clearTimeout(this.#timer);
+    if (delay === 0) this.#resolve();
+    else this.#timer = setTimeout(() => this.#resolve(), delay);
+  }
+
+  /** Nobody waits any more. */
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+export interface DrainOptions {
+  readonly reason: CloseReason;
+  readonly deadline: Deadline;
+  /** How long the edge may take to acknowledge the end of the registration; the connection serves on meanwhile. */
+  readonly unregisterTimeoutMs: number;
+  /** The edge has acknowledged. */
+  readonly onUnregistered?: () => void;
+}
+
+/** Resolves when the connection is closed: once it is drained, at the deadline, or when the edge closed it. Never rejects. */
+export async function drain(connection: RegisteredConnection, options: DrainOptions): Promise<void> {
+  const stopped = new AbortController();
+  const drained = unregister(connection, options).then(() => quiet(connection, stopped.signal));
+  await Promise.race([drained, options.deadline.reached, connection.edge.closed]);
+  stopped.abort();
+  await connection.close(options.reason);
+}
+
+async function unregister(connection: RegisteredConnection, options: DrainOptions): Promise<void> {
+  // Without its control stream there is nobody to tell, and no reason to complain.
+  if (connection.controlEnded) return;
+  try {
+    await connection.client.unregister({ timeoutMs: Math.max(1, options.unregisterTimeoutMs) });
+    options.onUnregistered?.();
+  } catch {
+    // Refused or lost: what the edge still sends is served all the same.
+  }
+  // As in cloudflared the control stream ends here, and the edge drains (wire § 10.7).
+  connection.client.close();
+}
+
+/** Resolves when no stream has been open for QUIET_MS, or at the signal. */
+function quiet(connection: RegisteredConnection, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    let since = performance.now();
+    const finish = (): void => {
+      clearInterval(timer);
+      resolve();
+    };
+    const timer = setInterval(() => {
+      const now = performance.now();
+      // A short stream may have come and gone between two looks.
+      since = connection.edge.openStreams > 0 ? now : Math.max(since, connection.lastRequestAt);
+      if (now - since >= QUIET_MS) finish();
+    }, POLL_MS);
+    signal.addEventListener("abort", finish, { once: true });
+  });
+}

@@ -1,0 +1,65 @@
+/** The local configuration as the edge wants to see it, for the dashboard (wire § 13). */
+import { defaultOriginRequest, defaultTunnelConfig } from "../config/defaults.ts";
+import type { TunnelConfig } from "../config/tunnel-config.ts";
+import type { Origin, OriginRequestOptions } from "../types.ts";
+
+/** JSON: `{"__configuration_flags"?, "ingress": [{"service", "originRequest"}], "warp-routing": {}}`. */
+export function localConfiguration(config: TunnelConfig): Uint8Array {
+  const flags = configurationFlags(config);
+  return Buffer.from(
+    JSON.stringify({
+      ...(Object.keys(flags).length === 0 ? {} : { __configuration_flags: flags }),
+      ingress: [{ service: describeService(config.origin), originRequest: changedOptions(config.originRequest) }],
+      "warp-routing": {},
+    }),
+  );
+}
+
+function describeService(origin: Origin): string {
+  switch (origin.kind) {
+    case "url":
+      // Without a user name and password that the URL may hold.
+      return origin.url.origin;
+    case "unix":
+      return `unix${origin.tls ? "+tls" : ""}:${origin.path}`;
+    case "status":
+      return `http_status:${origin.status}`;
+    default:
+      // A handler in this process: there is no address to name.
+      return "http://localhost";
+  }
+}
+
+/** Flags that somebody set, by cloudflared's names. */
+function configurationFlags(config: TunnelConfig): Record<string, string> {
+  const { edgeBindAddress, edgeIpVersion, protocol, retries } = config;
+  return {
+    ...(retries === defaultTunnelConfig.retries ? {} : { retries: String(retries) }),
+    ...(protocol === defaultTunnelConfig.protocol ? {} : { protocol }),
+    ...(edgeIpVersion === defaultTunnelConfig.edgeIpVersion ? {} : { "edge-ip-version": edgeIpVersion }),
+    ...(edgeBindAddress === undefined ? {} : { "edge-bind-address": edgeBindAddress }),
+  };
+}
+
+/** Only what differs from the defaults; durations in whole seconds. A CA pool is a file of this machine: it stays here. */
+function changedOptions(options: OriginRequestOptions): Record<string, unknown> {
+  const changed: Record<string, unknown> = {};
+  const seconds = (
+    key: string,
+    field: "connectTimeoutMs" | "tlsTimeoutMs" | "tcpKeepAliveMs" | "keepAliveTimeoutMs",
+  ) => {
+    if (options[field] !== defaultOriginRequest[field]) changed[key] = Math.round(options[field] / 1000);
+  };
+  seconds("connectTimeout", "connectTimeoutMs");
+  seconds("tlsTimeout", "tlsTimeoutMs");
+  seconds("tcpKeepAlive", "tcpKeepAliveMs");
+  seconds("keepAliveTimeout", "keepAliveTimeoutMs");
+  if (options.noHappyEyeballs) changed.noHappyEyeballs = true;
+  if (options.noTLSVerify) changed.noTLSVerify = true;
+  if (options.keepAliveConnections !== defaultOriginRequest.keepAliveConnections) {
+    changed.keepAliveConnections = options.keepAliveConnections;
+  }
+  if (options.httpHostHeader !== undefined) changed.httpHostHeader = options.httpHostHeader;
+  if (options.originServerName !== undefined) changed.originServerName = options.originServerName;
+  return changed;
+}

@@ -1,0 +1,64 @@
+/** What a tunnel is put together from. tunnel.ts names the real parts; tests name others. */
+import type { TunnelCredentials } from "../config/tunnel-config.ts";
+import type { RegistrationClient } from "../rpc/registration-client.ts";
+import type { ByteChannel, EdgeAddress, EdgeConnection } from "../types.ts";
+
+export interface DialAttempt {
+  readonly connIndex: number;
+  readonly address: EdgeAddress;
+  readonly signal: AbortSignal;
+}
+
+/** Why a connection wants another address than the one it has (wire § 2.6). */
+export type Rotation =
+  /** It could not be reached: a connectivity error. */
+  | "unreachable"
+  /** The edge behind it has a connection of this connector already: another region is best. */
+  | "duplicate"
+  /** A second connection is opened beside the one that serves. */
+  | "replacement";
+
+/** Where the addresses of the edge come from. */
+export interface AddressSource {
+  /**
+   * The address that the connection keeps, or a free one. Discovers the edge first where that has not succeeded yet;
+   * rejects when it fails, or when there is no address at all.
+   */
+  assign(connIndex: number, signal: AbortSignal): Promise<EdgeAddress>;
+  /** Lets the next `assign` give another address; where there is no other it gives the same one again. */
+  rotate(connIndex: number, why: Rotation): void;
+  /** How many connections there are addresses for; 0 before the edge was discovered. */
+  readonly size: number;
+}
+
+export type CredentialsResult =
+  | { readonly kind: "credentials"; readonly credentials: TunnelCredentials }
+  | {
+      readonly kind: "unavailable";
+      readonly error: Error;
+      /** What the service asked to wait; 0 = nothing. */
+      readonly retryAfterMs: number;
+      /** Asking again is of no use: the tunnel ends. */
+      readonly final: boolean;
+    };
+
+/** Which tunnel the connections register for. A quick tunnel gets its credentials when they are first asked for. */
+export interface IdentitySource {
+  /** Never rejects. */
+  credentials(signal: AbortSignal): Promise<CredentialsResult>;
+  readonly tunnelId: string | undefined;
+  /** Public URL, where it is known. */
+  readonly url: string | undefined;
+  /** The edge refused the credentials; `final` when it said that a retry is of no use, or after many retries. */
+  refused(final: boolean): void;
+}
+
+export interface ConnectorParts {
+  /** Opens a transport connection; rejects when the edge can't be reached. */
+  dial(attempt: DialAttempt): Promise<EdgeConnection>;
+  createRegistrationClient(channel: ByteChannel): RegistrationClient;
+  readonly addresses: AddressSource;
+  readonly identity: IdentitySource;
+  /** In [0, 1). */
+  random(): number;
+}

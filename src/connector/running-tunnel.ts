@@ -1,0 +1,306 @@
+/** A tunnel that runs: its connections, its proxy, its health check and its metrics, and their common end. */
+import { randomUUID } from "node:crypto";
+import type { TunnelConfig } from "../config/tunnel-config.ts";
+import type { Probe } from "../health/probe.ts";
+import { type MetricsServer, startMetricsServer } from "../health/server.ts";
+import { TunnelMetrics } from "../health/tunnel-metrics.ts";
+import type { Proxy, ProxyOptions } from "../proxy/proxy.ts";
+import type { EdgeRequest, Logger, RequestOutcome } from "../types.ts";
+import type { ConnectionInfo, Tunnel, TunnelEvents, TunnelRuntime } from "./api.ts";
+import { architecture, featuresOf } from "./client-info.ts";
+import { watchClock } from "./clock-watch.ts";
+import type { RegisteredConnection } from "./connection.ts";
+import { Deadline } from "./drain.ts";
+import { AbortError, asError } from "./errors.ts";
+import { localConfiguration } from "./local-configuration.ts";
+import type { ConnectorParts, IdentitySource } from "./parts.ts";
+import { Supervisor } from "./supervisor.ts";
+import { TunnelEmitter } from "./tunnel-emitter.ts";
+import { TunnelHealth } from "./tunnel-health.ts";
+
+export interface TunnelParts extends Omit<ConnectorParts, "identity"> {
+  readonly version: string;
+  readonly logger: Logger;
+  readonly probe: Probe;
+  /** `announce` is called with each public hostname that a quick tunnel gets. */
+  createIdentity(announce: (hostname: string) => void): IdentitySource;
+  createProxy(options: Pick<ProxyOptions, "connectorId" | "observer" | "logger">): Proxy;
+}
+
+type Listener<E extends keyof TunnelEvents> = (...args: TunnelEvents[E]) => void;
+
+interface Deferred {
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class RunningTunnel implements Tunnel {
+  readonly connectorId = randomUUID();
+  readonly #config: TunnelConfig;
+  readonly #runtime: TunnelRuntime;
+  readonly #parts: TunnelParts;
+  readonly #logger: Logger;
+  readonly #emitter: TunnelEmitter;
+  readonly #metrics: TunnelMetrics;
+  readonly #identity: IdentitySource;
+  readonly #proxy: Proxy;
+  readonly #supervisor: Supervisor;
+  readonly #health: TunnelHealth;
+  readonly #registered = deferred();
+  readonly #finished = deferred();
+  readonly #stopClock: () => void;
+  #metricsServer: Promise<MetricsServer | undefined> = Promise.resolve(undefined);
+  #metricsUrl: string | undefined;
+  #quickHostname = "";
+  #deadline: Deadline | undefined;
+
+  constructor(config: TunnelConfig, runtime: TunnelRuntime, parts: TunnelParts) {
+    const { logger } = parts;
+    this.#config = config;
+    this.#runtime = runtime;
+    this.#parts = parts;
+    this.#logger = logger;
+    this.#emitter = new TunnelEmitter(logger);
+    this.#metrics = new TunnelMetrics(parts.version);
+    this.#identity = parts.createIdentity((hostname) => this.#announce(hostname));
+    this.#proxy = parts.createProxy({ connectorId: this.connectorId, logger, observer: this.#observer() });
+    this.#supervisor = this.#createSupervisor();
+    this.#health = this.#createHealth();
+    this.#metrics.countConnections(() => ({
+      active: this.#supervisor.activeConnections,
+      registered: this.#supervisor.registeredConnections,
+    }));
+    this.#stopClock = watchClock((frozenMs) => this.#thawed(frozenMs));
+    runtime.signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  /** Called once. */
+  start(): void {
+    if (this.#runtime.signal?.aborted === true) {
+      this.#onAbort();
+      return;
+    }
+    this.#metricsServer = this.#startMetrics();
+    this.#supervisor.start();
+    this.#health.start();
+  }
+
+  get tunnelId(): string | undefined {
+    return this.#identity.tunnelId;
+  }
+
+  get url(): string | undefined {
+    return this.#identity.url;
+  }
+
+  get connections(): readonly ConnectionInfo[] {
+    return this.#supervisor.connections;
+  }
+
+  get metricsUrl(): string | undefined {
+    return this.#metricsUrl;
+  }
+
+  get registered(): Promise<void> {
+    return this.#registered.promise;
+  }
+
+  get finished(): Promise<void> {
+    return this.#finished.promise;
+  }
+
+  on<E extends keyof TunnelEvents>(event: E, listener: Listener<E>): this {
+    this.#emitter.on(event, listener);
+    return this;
+  }
+
+  once<E extends keyof TunnelEvents>(event: E, listener: Listener<E>): this {
+    this.#emitter.once(event, listener);
+    return this;
+  }
+
+  off<E extends keyof TunnelEvents>(event: E, listener: Listener<E>): this {
+    this.#emitter.off(event, listener);
+    return this;
+  }
+
+  async close(options: { grace?: number } = {}): Promise<void> {
+    const { gracePeriodMs } = this.#config;
+    const grace = options.grace !== undefined && options.grace >= 0 ? options.grace : gracePeriodMs;
+    this.#end(undefined, grace);
+    await this.#finished.promise.catch(() => {});
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  readonly #onAbort = (): void => {
+    this.#end(undefined, this.#config.gracePeriodMs);
+  };
+
+  /** The first call begins the end; later ones can only hurry it. */
+  #end(error: Error | undefined, graceMs: number): void {
+    if (this.#deadline !== undefined) {
+      this.#deadline.bringForward(graceMs);
+      return;
+    }
+    this.#deadline = new Deadline(graceMs);
+    this.#runtime.signal?.removeEventListener("abort", this.#onAbort);
+    this.#registered.reject(error ?? new AbortError(this.#runtime.signal?.reason));
+    void this.#finish(error, this.#deadline);
+  }
+
+  async #finish(error: Error | undefined, deadline: Deadline): Promise<void> {
+    this.#stopClock();
+    this.#health.stop();
+    await this.#supervisor.stop(deadline);
+    deadline.clear();
+    await this.#proxy.close();
+    // To the end: until here `/ready` tells the load balancer to stay away.
+    const server = await this.#metricsServer;
+    if (server !== undefined) {
+      await server.close();
+      this.#logger.info("Metrics server stopped");
+    }
+    this.#emitter.emit("closed", error);
+    if (error === undefined) this.#finished.resolve();
+    else this.#finished.reject(error);
+  }
+
+  async #startMetrics(): Promise<MetricsServer | undefined> {
+    if (this.#config.metrics === undefined) return undefined;
+    try {
+      const server = await startMetricsServer(this.#config.metrics, {
+        connectorId: this.connectorId,
+        readyConnections: () => this.#supervisor.registeredConnections,
+        quickHostname: () => this.#quickHostname,
+        metrics: () => this.#metrics.render(),
+      });
+      this.#metricsUrl = server.url;
+      this.#logger.info(`Starting metrics server on ${server.url.replace("http://", "")}/metrics`);
+      return server;
+    } catch (error) {
+      // Whoever names an address relies on it.
+      this.#end(asError(error), 0);
+      return undefined;
+    }
+  }
+
+  #createSupervisor(): Supervisor {
+    const { haConnections, retries, rpcTimeoutMs, gracePeriodMs } = this.#config;
+    return new Supervisor(
+      { ...this.#parts, identity: this.#identity },
+      {
+        haConnections,
+        retries,
+        rpcTimeoutMs,
+        gracePeriodMs,
+        connectorId: this.connectorId,
+        features: featuresOf(this.#config),
+        version: this.#parts.version,
+        arch: architecture(),
+        onRequest: (request, connIndex) => this.#handle(request, connIndex),
+      },
+      {
+        registered: (info, connection) => this.#onRegistered(info, connection),
+        disconnected: (info, error) => this.#emitter.emit("disconnected", info, error),
+        failed: (_info, failure) => {
+          if (failure.kind === "unprepared" || failure.kind === "unreachable") return;
+          this.#metrics.rpc("register_connection", false);
+          this.#metrics.registerFailed(failure.kind === "duplicate");
+        },
+        retrying: (info, delayMs, error) => this.#emitter.emit("retrying", info, delayMs, error),
+        gaveUp: (error) => this.#end(error, 0),
+      },
+      this.#logger,
+    );
+  }
+
+  #createHealth(): TunnelHealth {
+    const { probeUrl } = this.#runtime;
+    return new TunnelHealth({
+      config: this.#config.healthCheck,
+      probe: this.#parts.probe,
+      probeUrl: probeUrl === undefined ? undefined : new URL(probeUrl),
+      publicUrl: () => this.#identity.url,
+      isRegistered: () => this.#supervisor.registeredConnections > 0,
+      restart: () => this.#supervisor.restart(),
+      metrics: this.#metrics,
+      logger: this.#logger,
+      emitter: this.#emitter,
+    });
+  }
+
+  #observer(): ProxyOptions["observer"] {
+    return {
+      started: () => this.#metrics.started(),
+      finished: (outcome: RequestOutcome) => {
+        this.#metrics.finished(outcome);
+        this.#health.finished(outcome);
+        if (this.#emitter.has("request")) this.#emitter.emit("request", outcome);
+      },
+    };
+  }
+
+  #handle(request: EdgeRequest, connIndex: number): void {
+    if (request.kind === "tcp") this.#metrics.tcpStarted();
+    else if (request.kind !== "configuration") this.#health.request(request.authority);
+    this.#proxy.handle(request, connIndex);
+  }
+
+  #onRegistered(info: ConnectionInfo, connection: RegisteredConnection): void {
+    this.#metrics.rpc("register_connection", true);
+    this.#metrics.registered(info.connIndex, connection.location);
+    if (info.connIndex === 0 && !connection.remotelyManaged) void this.#pushConfiguration(connection);
+    this.#emitter.emit("registered", info);
+    // Whoever waits for the registration wants a metrics server that can't listen to be an error.
+    void this.#metricsServer.then(() => this.#registered.resolve());
+    this.#health.registered();
+  }
+
+  async #pushConfiguration({ client }: RegisteredConnection): Promise<void> {
+    let failure: Error | undefined;
+    try {
+      await client.updateLocalConfiguration(localConfiguration(this.#config), {
+        timeoutMs: this.#config.rpcTimeoutMs,
+      });
+    } catch (error) {
+      failure = asError(error);
+    }
+    this.#metrics.rpc("update_local_configuration", failure === undefined);
+    if (failure === undefined || this.#deadline !== undefined) return;
+    this.#logger.warn("Telling the edge the local configuration failed; the tunnel works without", {
+      connIndex: 0,
+      error: failure.message,
+    });
+  }
+
+  #announce(hostname: string): void {
+    const url = `https://${hostname}`;
+    this.#quickHostname = hostname;
+    this.#health.urlChanged();
+    this.#metrics.hostname(url);
+    this.#logger.debug("Quick tunnel created", { url });
+    this.#emitter.emit("url", url);
+  }
+
+  #thawed(frozenMs: number): void {
+    if (this.#deadline !== undefined) return;
+    this.#logger.info(`This process stood still for ${Math.round(frozenMs / 1000)}s: opening new connections`);
+    this.#supervisor.restart();
+  }
+}
+
+function deferred(): Deferred {
+  let resolve!: () => void;
+  let reject!: (error: Error) => void;
+  const promise = new Promise<void>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  // Whoever does not ask need not handle it.
+  promise.catch(() => {});
+  return { promise, resolve, reject };
+}

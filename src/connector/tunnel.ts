@@ -1,0 +1,63 @@
+/** Starts a tunnel with its real parts; everything below takes them as arguments. */
+import { readVersion } from "../config/version.ts";
+import type { TunnelConfig } from "../config/tunnel-config.ts";
+import { dialHttp2 } from "../edge/http2.ts";
+import { trustAnchors } from "../edge/roots.ts";
+import { createEdgeTls } from "../edge/tls.ts";
+import { createProbe } from "../health/probe.ts";
+import { createMemoryBudget } from "../protocol/http2/budget.ts";
+import { createProxy } from "../proxy/proxy.ts";
+import { createRegistrationClient } from "../rpc/registration-client.ts";
+import type { Logger } from "../types.ts";
+import type { Tunnel, TunnelRuntime } from "./api.ts";
+import { EdgeAddresses } from "./edge-addresses.ts";
+import { namedIdentity, QuickIdentity } from "./identity.ts";
+import { RunningTunnel, type TunnelParts } from "./running-tunnel.ts";
+
+/** What all streams of a tunnel may hold that their consumers have not taken yet (ARCHITECTURE.md, flow control). */
+const MEMORY_BUDGET_BYTES = 256 * 1024 * 1024;
+
+const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/**
+ * Starts a tunnel and returns at once; `registered` and the events tell what becomes of it. Throws EdgeTlsError where
+ * `cacert` holds no certificate, or post-quantum key exchange is wanted of a Node.js without it.
+ */
+export function startTunnel(config: TunnelConfig, runtime: TunnelRuntime = {}): Tunnel {
+  const logger = runtime.logger ?? silentLogger;
+  const tunnel = new RunningTunnel(config, runtime, realParts(config, runtime, logger));
+  tunnel.start();
+  return tunnel;
+}
+
+function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger): TunnelParts {
+  const { identity, origin, originRequest, tags } = config;
+  const version = readVersion();
+  const userAgent = `underpass/${version}`;
+  const tls = createEdgeTls({ cacert: config.cacert, postQuantum: config.postQuantum });
+  const budget = createMemoryBudget(MEMORY_BUDGET_BYTES);
+  const bind = config.edgeBindAddress === undefined ? {} : { bindAddress: config.edgeBindAddress };
+  const endpoint = identity.mode === "named" ? identity.credentials.endpoint : undefined;
+  if (config.protocol === "quic") logger.warn("QUIC is not there yet: using HTTP/2");
+  return {
+    version,
+    logger,
+    random: Math.random,
+    addresses: new EdgeAddresses({ config, region: config.region ?? endpoint, random: Math.random, logger }),
+    dial: (attempt) => dialHttp2({ ...attempt, ...bind, tls, budget, logger }),
+    createRegistrationClient,
+    createIdentity: (announce) => {
+      if (identity.mode === "named") return namedIdentity(identity.credentials, identity.hostname);
+      const request = async (signal: AbortSignal) => {
+        const { requestQuickTunnel } = await import("../account/quick-tunnel.ts");
+        return await requestQuickTunnel({ service: identity.quickService, userAgent, signal });
+      };
+      return new QuickIdentity(request, ({ hostname }) => announce(hostname), logger);
+    },
+    createProxy: (options) =>
+      createProxy({ ...options, origin, originRequest, tags, originRoots: () => trustAnchors(process.env) }),
+    probe:
+      runtime.probe ??
+      createProbe({ userAgent, ...(runtime.probeLookup === undefined ? {} : { lookup: runtime.probeLookup }) }),
+  };
+}

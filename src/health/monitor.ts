@@ -1,0 +1,142 @@
+/** Runs the health check: a look at the connections and a probe each interval, restarts by the ladder. */
+import type { HealthCheckConfig } from "../config/tunnel-config.ts";
+import { advance, freshPolicy, judge, type ProbeAnswer, type Verdict } from "./policy.ts";
+import type { Probe } from "./probe.ts";
+
+/** An answer later than this is none. */
+const PROBE_TIMEOUT_MS = 10_000;
+
+/** Waits for the first answer through the public hostname, which may need some seconds after the registration. */
+const READY_ATTEMPTS_MS: readonly number[] = [1_000, 2_000, 4_000, 8_000];
+
+export interface MonitorOptions {
+  readonly config: HealthCheckConfig;
+  /** The wait before the n-th restart in a row, n from 0. */
+  readonly restartDelayMs: (step: number) => number;
+  readonly isRegistered: () => boolean;
+  /** A request has come through the public hostname before. */
+  readonly isReady: () => boolean;
+  /** What to GET; undefined while the public hostname is not known. */
+  readonly probeUrl: () => URL | undefined;
+  readonly probe: Probe;
+  /** True when the probe's request has come through this tunnel itself since then (performance.now()). */
+  readonly carried: (since: number) => boolean;
+  /** The outcome of each check, with the number of failures in a row before it. */
+  readonly onVerdict: (verdict: Verdict, url: URL | undefined, failures: number) => void;
+  /** A 2xx came back through the public hostname. */
+  readonly onReady: () => void;
+  /** A restart is decided; `onRestart` follows after `delayMs` unless a check succeeds before. */
+  readonly onRestarting: (delayMs: number, reason: string) => void;
+  readonly onRestart: () => void;
+}
+
+export class HealthMonitor {
+  readonly #options: MonitorOptions;
+  readonly #abort = new AbortController();
+  #policy = freshPolicy;
+  #timer: NodeJS.Timeout | undefined;
+  #restartTimer: NodeJS.Timeout | undefined;
+  #readyTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: MonitorOptions) {
+    this.#options = options;
+  }
+
+  /** An interval of 0 turns the check off. */
+  start(): void {
+    this.#schedule();
+  }
+
+  stop(): void {
+    this.#abort.abort();
+    clearTimeout(this.#timer);
+    clearTimeout(this.#restartTimer);
+    clearTimeout(this.#readyTimer);
+  }
+
+  /** A connection has registered: tries for a moment whether the public hostname leads to it. Failures don't count. */
+  awaitReady(attempt = 0): void {
+    const delay = READY_ATTEMPTS_MS[attempt];
+    clearTimeout(this.#readyTimer);
+    if (delay === undefined || this.#options.config.intervalMs === 0) return;
+    if (this.#abort.signal.aborted || this.#options.isReady()) return;
+    this.#readyTimer = setTimeout(() => {
+      void this.#probe().then((probe) => {
+        if (probe === undefined || this.#isReady(probe)) return;
+        this.awaitReady(attempt + 1);
+      });
+    }, delay);
+  }
+
+  #schedule(): void {
+    const { intervalMs } = this.#options.config;
+    if (intervalMs === 0 || this.#abort.signal.aborted) return;
+    this.#timer = setTimeout(() => {
+      void this.#check().then(() => this.#schedule());
+    }, intervalMs);
+  }
+
+  async #check(): Promise<void> {
+    const { config, isRegistered, onVerdict, probeUrl } = this.#options;
+    const probe = isRegistered() ? await this.#probe() : undefined;
+    if (this.#abort.signal.aborted) return;
+    // Looked at again: the probe takes its time.
+    const verdict = judge({ registered: isRegistered(), probe });
+    onVerdict(verdict, probeUrl(), this.#policy.failures);
+    if (probe !== undefined) this.#isReady(probe);
+    if (verdict.kind === "healthy" && this.#restartTimer !== undefined) this.#cancelRestart();
+    // One restart at a time: what fails while it is awaited is the same failure.
+    if (verdict.kind === "failed" && this.#restartTimer !== undefined) return;
+    const step = advance(this.#policy, verdict, config.maxFailures);
+    this.#policy = step.state;
+    if (verdict.kind === "failed" && step.restart !== undefined) this.#restart(step.restart, verdict.message);
+  }
+
+  #restart(step: number, reason: string): void {
+    const { onRestart, onRestarting, restartDelayMs } = this.#options;
+    const delayMs = restartDelayMs(step);
+    onRestarting(delayMs, reason);
+    this.#restartTimer = setTimeout(() => {
+      this.#restartTimer = undefined;
+      onRestart();
+    }, delayMs);
+  }
+
+  #cancelRestart(): void {
+    clearTimeout(this.#restartTimer);
+    this.#restartTimer = undefined;
+  }
+
+  #isReady(probe: ProbeAnswer): boolean {
+    const ready = probe.kind === "answer" && probe.status >= 200 && probe.status <= 299;
+    if (ready) this.#options.onReady();
+    return ready;
+  }
+
+  async #probe(): Promise<ProbeAnswer | undefined> {
+    const { carried, probe, probeUrl } = this.#options;
+    const url = probeUrl();
+    if (url === undefined) return undefined;
+    const since = performance.now();
+    const limit = new AbortController();
+    const cut = new Promise<never>((_resolve, reject) => {
+      limit.signal.addEventListener("abort", () => reject(limit.signal.reason), { once: true });
+    });
+    const abort = (): void => limit.abort(this.#abort.signal.reason);
+    const timer = setTimeout(
+      () => limit.abort(new Error(`no answer within ${PROBE_TIMEOUT_MS / 1000} s`)),
+      PROBE_TIMEOUT_MS,
+    );
+    this.#abort.signal.addEventListener("abort", abort, { once: true });
+    try {
+      // A probe that does not heed its signal must not stop the checks.
+      const { status, body } = await Promise.race([probe(url, limit.signal), cut]);
+      return { kind: "answer", status, body, carried: carried(since) };
+    } catch (error) {
+      return { kind: "no-answer", error: error instanceof Error ? error : new Error(String(error)) };
+    } finally {
+      clearTimeout(timer);
+      this.#abort.signal.removeEventListener("abort", abort);
+    }
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * When a tunnel is restarted, as a pure state machine: one check an interval goes in, a verdict and perhaps an action
+ * come out. A tunnel fails a check when no connection is registered, or when the edge has no way to it.
+ */
+
+/** What a GET on the public hostname came to. */
+export type ProbeAnswer =
+  | {
+      readonly kind: "answer";
+      readonly status: number;
+      /** Beginning of the body. */
+      readonly body: string;
+      /** The request itself was seen coming through this tunnel. */
+      readonly carried: boolean;
+    }
+  | { readonly kind: "no-answer"; readonly error: Error };
+
+export interface Check {
+  /** At least one connection is registered. */
+  readonly registered: boolean;
+  /** Undefined where the public hostname is not known. */
+  readonly probe: ProbeAnswer | undefined;
+}
+
+export type Verdict =
+  | { readonly kind: "healthy" }
+  /** The tunnel works, and what is behind it does not answer with 2xx. */
+  | { readonly kind: "degraded"; readonly status: number; readonly message: string }
+  | { readonly kind: "failed"; readonly message: string };
+
+export function judge({ registered, probe }: Check): Verdict {
+  if (!registered) return { kind: "failed", message: "no connection is registered" };
+  if (probe === undefined) return { kind: "healthy" };
+  if (probe.kind === "no-answer") {
+    return { kind: "failed", message: `the public hostname does not answer: ${probe.error.message}` };
+  }
+  const { status } = probe;
+  if (status >= 200 && status <= 299) return { kind: "healthy" };
+  if (isEdgeFailure(probe)) {
+    return { kind: "failed", message: `the edge answers ${describeEdgeFailure(probe)} for the public hostname` };
+  }
+  return { kind: "degraded", status, message: `the public hostname answers with status ${status}` };
+}
+
+/** Statuses that Cloudflare makes itself: 520 to 527 and 530 are no one else's, 502 and 504 are a gateway's. */
+function isEdgeStatus(status: number): boolean {
+  return (status >= 520 && status <= 530) || status === 502 || status === 504;
+}
+
+/** Cloudflare's plain error text, its error pages, and the signature of its proxies' own pages. */
+const EDGE_PAGE = /error code: \d{3,4}|\bcf-error-|<center>cloudflare<\/center>/i;
+
+/**
+ * A 5xx that came through this tunnel was made behind it. Otherwise the edge's own are known by their status or their
+ * page; any other 5xx is the origin's, reached through another connector of the same tunnel.
+ */
+function isEdgeFailure({ status, body, carried }: Extract<ProbeAnswer, { kind: "answer" }>): boolean {
+  if (status === 530 || /\b1033\b/.test(body.slice(0, 4096))) return status >= 500;
+  return status >= 500 && !carried && (isEdgeStatus(status) || EDGE_PAGE.test(body));
+}
+
+function describeEdgeFailure({ status, body }: { readonly status: number; readonly body: string }): string {
+  const code = /error code: (\d{4})/i.exec(body)?.[1];
+  return code === undefined ? `${status}` : `${status} (error ${code})`;
+}
+
+export interface PolicyState {
+  /** Failed checks in a row. */
+  readonly failures: number;
+  /** Restarts since the last success. */
+  readonly restarts: number;
+}
+
+export const freshPolicy: PolicyState = { failures: 0, restarts: 0 };
+
+export interface PolicyStep {
+  readonly state: PolicyState;
+  /** A restart is due, as the n-th in a row from 0. */
+  readonly restart: number | undefined;
+}
+
+/** One more check. Only success resets the ladder of restarts; a degraded tunnel is none that a restart would help. */
+export function advance(state: PolicyState, verdict: Verdict, maxFailures: number): PolicyStep {
+  if (verdict.kind === "healthy") return { state: freshPolicy, restart: undefined };
+  if (verdict.kind === "degraded") return { state: { ...state, failures: 0 }, restart: undefined };
+  const failures = state.failures + 1;
+  if (failures < maxFailures) return { state: { ...state, failures }, restart: undefined };
+  return { state: { failures: 0, restarts: state.restarts + 1 }, restart: state.restarts };
+}

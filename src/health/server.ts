@@ -1,0 +1,142 @@
+/** The metrics server (operations § 9): `/ready`, `/live`, `/healthcheck`, `/metrics`, `/quicktunnel`. */
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { MetricsConfig } from "../config/tunnel-config.ts";
+import { UnderpassError } from "../errors.ts";
+
+/** cloudflared's ports, tried in this order before any other. */
+const DEFAULT_PORTS: readonly number[] = [20241, 20242, 20243, 20244, 20245, 0];
+const DEFAULT_HOST = "127.0.0.1";
+
+/** For a request and for its answer, as in cloudflared. */
+const TIMEOUT_MS = 10_000;
+/** A scraper or two: more is somebody holding sockets open. */
+const MAX_CONNECTIONS = 64;
+
+/** The address that was asked for can't be listened on. */
+export class MetricsListenError extends UnderpassError {
+  constructor(host: string, port: number, cause: unknown) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    super(
+      "ERR_UNDERPASS_METRICS_LISTEN",
+      `the metrics server can't listen on ${host === "" ? "every address" : host}, port ${port}: ${reason}; a free port of this machine would be right`,
+      { cause },
+    );
+  }
+}
+
+/** What the server tells of the tunnel, asked at each request. */
+export interface HealthState {
+  readonly connectorId: string;
+  readonly readyConnections: () => number;
+  /** Public hostname of a quick tunnel, empty otherwise. */
+  readonly quickHostname: () => string;
+  /** Prometheus text. */
+  readonly metrics: () => string;
+}
+
+export interface MetricsServer {
+  /** `http://host:port`. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+const TEXT = "text/plain; charset=utf-8";
+
+/** Rejects with MetricsListenError. */
+export async function startMetricsServer(config: MetricsConfig, state: HealthState): Promise<MetricsServer> {
+  const { createServer } = await import("node:http");
+  const create = (): Server => {
+    const server = createServer((request, response) => respond(request, response, state));
+    server.requestTimeout = TIMEOUT_MS;
+    server.headersTimeout = TIMEOUT_MS;
+    server.keepAliveTimeout = TIMEOUT_MS;
+    server.maxConnections = MAX_CONNECTIONS;
+    // Ends a connection that takes no bytes of its answer either.
+    server.setTimeout(TIMEOUT_MS);
+    return server;
+  };
+  const server = await (config.kind === "default"
+    ? listenOnDefault(create)
+    : listen(create(), config.host, config.port));
+  return {
+    url: urlOf(server),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function listenOnDefault(create: () => Server): Promise<Server> {
+  let failure: unknown;
+  for (const port of DEFAULT_PORTS) {
+    try {
+      return await listen(create(), DEFAULT_HOST, port);
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
+}
+
+function listen(server: Server, host: string, port: number): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error): void => reject(new MetricsListenError(host, port, error));
+    server.once("error", fail);
+    server.listen({ port, ...(host === "" ? {} : { host }) }, () => {
+      server.off("error", fail);
+      // Accepting may fail for want of descriptors; the tunnel goes on.
+      server.on("error", () => {});
+      resolve(server);
+    });
+  });
+}
+
+function urlOf(server: Server): string {
+  const { address, port, family } = server.address() as AddressInfo;
+  if (address === "::" || address === "0.0.0.0") return `http://localhost:${port}`;
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+}
+
+function respond(request: IncomingMessage, response: ServerResponse, state: HealthState): void {
+  request.resume();
+  const { status, type, body } = answer(request, state);
+  response.writeHead(status, {
+    "content-type": type,
+    "content-length": Buffer.byteLength(body),
+    "x-content-type-options": "nosniff",
+    ...(status === 405 ? { allow: "GET, HEAD" } : {}),
+  });
+  response.end(body);
+}
+
+function answer(request: IncomingMessage, state: HealthState): Answer {
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return { status: 405, type: TEXT, body: "405 method not allowed: GET or HEAD\n" };
+  }
+  const [path] = (request.url ?? "/").split("?");
+  switch (path) {
+    case "/ready": {
+      const readyConnections = state.readyConnections();
+      const status = readyConnections > 0 ? 200 : 503;
+      return { status, type: TEXT, body: JSON.stringify({ status, readyConnections, connectorId: state.connectorId }) };
+    }
+    case "/live":
+    case "/healthcheck":
+      return { status: 200, type: TEXT, body: "OK\n" };
+    case "/quicktunnel":
+      return { status: 200, type: TEXT, body: JSON.stringify({ hostname: state.quickHostname() }) };
+    case "/metrics":
+      return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: state.metrics() };
+    default:
+      return { status: 404, type: TEXT, body: "404 page not found\n" };
+  }
+}
