@@ -1,0 +1,197 @@
+/**
+ * `npm run bench [-- --seconds 3 --rounds 3 --only saturated,upload]`: load on loopback through Underpass and, when
+ * CLOUDFLARED_BIN names a binary, through cloudflared with the same command line, in alternation. Prints medians and ratios.
+ */
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { benchmarkCapnp } from "./capnp.ts";
+import { type Command, type Measurement, SCENARIO_NAMES, type ScenarioName } from "./messages.ts";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const cli = join(here, "../../..", "dist/cli/main.js");
+const HOLDS_STREAMS: ScenarioName = "5000 SSE";
+
+interface Subject {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+const { values: options } = parseArgs({
+  options: { seconds: { type: "string" }, rounds: { type: "string" }, only: { type: "string" } },
+});
+const seconds = Number(options.seconds ?? 3);
+const rounds = Number(options.rounds ?? 3);
+const only = options.only?.split(",");
+
+function message<T>(child: ChildProcess, kind: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const listen = (received: { kind?: string; message?: string }): void => {
+      if (received.kind === "failed") reject(new Error(received.message));
+      else if (received.kind === undefined || received.kind === kind) resolve(received as T);
+      else return;
+      child.off("message", listen);
+    };
+    child.on("message", listen);
+  });
+}
+
+function ask<T>(driver: ChildProcess, command: Command, answer: string): Promise<T> {
+  const reply = message<T>(driver, answer);
+  driver.send(command);
+  return reply;
+}
+
+const origin = fork(join(here, "origin.js"));
+const driver = fork(join(here, "driver.js"));
+const [{ port: originPort }, { port: edgePort, cacert }] = await Promise.all([
+  message<{ port: number }>(origin, "listening"),
+  message<{ port: number; cacert: string }>(driver, "listening"),
+]);
+
+const scratch = mkdtempSync(join(tmpdir(), "underpass-bench-"));
+const caFile = join(scratch, "ca.pem");
+writeFileSync(caFile, cacert);
+const token = Buffer.from(
+  JSON.stringify({
+    a: "0123456789abcdef0123456789abcdef",
+    s: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64"),
+    t: crypto.randomUUID(),
+  }),
+).toString("base64");
+
+function commandLine(): string[] {
+  const edge = Array.from({ length: 4 }, () => ["--edge", `127.0.0.1:${edgePort}`]).flat();
+  const flags = [
+    "--cacert",
+    caFile,
+    "--protocol",
+    "http2",
+    "--metrics",
+    "127.0.0.1:0",
+    "--loglevel",
+    "warn",
+    "--grace-period",
+    "1s",
+  ];
+  const run = ["run", "--token", token, "--url", `http://127.0.0.1:${originPort}`];
+  return ["tunnel", "--no-autoupdate", "--no-prechecks", ...edge, ...flags, ...run];
+}
+
+const subjects: Subject[] = [{ name: "underpass", command: process.execPath, args: [cli] }];
+const reference = process.env.CLOUDFLARED_BIN;
+if (reference !== undefined) subjects.push({ name: "cloudflared", command: reference, args: [] });
+else console.log("CLOUDFLARED_BIN is not set: no reference in this run.");
+
+interface Running {
+  readonly pid: number;
+  readonly firstMs: number;
+  readonly allMs: number;
+  stop(): Promise<void>;
+}
+
+async function start(subject: Subject): Promise<Running> {
+  await ask(driver, { kind: "forget" }, "forgotten");
+  const started = Date.now();
+  const child = spawn(subject.command, [...subject.args, ...commandLine()], {
+    stdio: ["ignore", "ignore", process.env.BENCH_LOG === undefined ? "ignore" : "inherit"],
+    env: { ...process.env, HOME: scratch },
+  });
+  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const { at } = await ask<{ at: number[] }>(driver, { kind: "wait", connections: 4 }, "registered");
+  if (child.pid === undefined || at.length < 4) {
+    child.kill("SIGKILL");
+    throw new Error(`${subject.name} registered ${at.length} of 4 connections`);
+  }
+  return {
+    pid: child.pid,
+    firstMs: (at[0] ?? 0) - started,
+    allMs: (at[3] ?? 0) - started,
+    async stop() {
+      child.kill("SIGTERM");
+      const kill = setTimeout(() => child.kill("SIGKILL"), 4000);
+      await exited;
+      clearTimeout(kill);
+    },
+  };
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+function figure(value: number | undefined): string {
+  if (value === undefined || Number.isNaN(value)) return "-";
+  if (value >= 1000) return Math.round(value).toLocaleString("en");
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+function table(title: string, rows: Map<string, Measurement[]>): void {
+  const units = [...new Set([...rows.values()].flat().flatMap((row) => Object.keys(row)))];
+  console.log(`\n### ${title}\n\n| | ${units.join(" | ")} |\n|---|${units.map(() => "---|").join("")}`);
+  const medians = new Map<string, (number | undefined)[]>();
+  for (const [name, runs] of rows) {
+    const cells = units.map((unit) => {
+      const values = runs.flatMap((run) => (run[unit] === undefined ? [] : [run[unit]]));
+      return values.length === 0 ? undefined : median(values);
+    });
+    medians.set(name, cells);
+    console.log(`| ${name} | ${cells.map(figure).join(" | ")} |`);
+  }
+  const ours = medians.get("underpass");
+  const theirs = medians.get("cloudflared");
+  if (ours === undefined || theirs === undefined) return;
+  const ratios = ours.map((value, i) => {
+    const other = theirs[i];
+    return value === undefined || other === undefined || other === 0 ? "-" : (value / other).toFixed(2);
+  });
+  console.log(`| ratio | ${ratios.join(" | ")} |`);
+}
+
+async function startUp(): Promise<void> {
+  const rows = new Map<string, Measurement[]>(subjects.map((subject) => [subject.name, []]));
+  for (let round = 0; round < Math.max(rounds, 5); round++) {
+    for (const subject of subjects) {
+      const running = await start(subject);
+      await running.stop();
+      rows.get(subject.name)?.push({ "first ms": running.firstMs, "four ms": running.allMs });
+    }
+  }
+  table("Start to registration", rows);
+}
+
+async function scenario(name: ScenarioName): Promise<void> {
+  const rows = new Map<string, Measurement[]>(subjects.map((subject) => [subject.name, []]));
+  for (let round = 0; round < (name === HOLDS_STREAMS ? 1 : rounds); round++) {
+    for (const subject of subjects) {
+      const running = await start(subject);
+      const { values } = await ask<{ values: Measurement }>(
+        driver,
+        { kind: "run", scenario: name, pid: running.pid, seconds },
+        "measured",
+      );
+      await running.stop();
+      rows.get(subject.name)?.push(values);
+    }
+  }
+  table(name, rows);
+}
+
+console.log(`Node ${process.version}, ${seconds} s a run, median of ${rounds}.`);
+try {
+  if (only === undefined || only.includes("start")) await startUp();
+  for (const name of SCENARIO_NAMES) if (only === undefined || only.includes(name)) await scenario(name);
+  if (only === undefined || only.includes("capnp")) {
+    console.log("\n### Cap'n Proto, µs\n\n| | underpass | capnp-ts |\n|---|---|---|");
+    for (const row of benchmarkCapnp())
+      console.log(`| ${row.name} | ${figure(row.ours_us)} | ${figure(row.capnp_ts_us)} |`);
+  }
+} finally {
+  driver.disconnect();
+  origin.disconnect();
+  rmSync(scratch, { recursive: true, force: true });
+}

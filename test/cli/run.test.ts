@@ -1,0 +1,185 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { UnderpassError } from "../../src/errors.ts";
+import { makeCredentials } from "../config/make-credentials.ts";
+import { cli, FakeIo } from "./fake-io.ts";
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "underpass-run-"));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const made = makeCredentials();
+const run = ["run", "--token", made.token, "--url", "http://localhost:8080"];
+const connection = {
+  connIndex: 0,
+  state: "registered",
+  protocol: "http2",
+  edgeAddress: undefined,
+  connectionId: undefined,
+  location: undefined,
+} as const;
+
+describe("a named tunnel", () => {
+  it("starts with the lines that people look for", async () => {
+    const { io } = await cli([...run, "--grace-period", "1m30s", "--edge", "127.0.0.1:1"], {
+      TUNNEL_TOKEN: made.token,
+      TUNNEL_LABEL: "x",
+    });
+    expect(io.stderr.messages).toEqual([
+      "Starting tunnel",
+      expect.stringMatching(/^Version \d+\.\d+\.\d+/),
+      expect.stringMatching(/^Node\.js v\d+/),
+      "Settings: map[edge:[127.0.0.1:1] grace-period:1m30s token:***** url:http://localhost:8080]",
+      "Environmental variables map[TUNNEL_LABEL:x TUNNEL_TOKEN:*****]",
+      "Generated Connector ID: 00000000-0000-4000-8000-000000000000",
+      "Initial protocol http2",
+      "Tunnel server stopped",
+    ]);
+    expect(io.stderr.entries[0]).toMatchObject({ tunnelID: made.tunnelId, level: "info" });
+    expect(io.stdout.text).toBe("");
+  });
+
+  it("writes JSON off a terminal, text on one, and what --output says", async () => {
+    expect((await cli(run)).io.stderr.text).toMatch(/^\{"level":"info"/);
+    expect((await cli([...run, "--output", "default"])).io.stderr.text).toMatch(/^\S+Z INF /);
+    const terminal = new FakeIo({ NO_COLOR: "1" });
+    terminal.stderr.isTTY = true;
+    expect((await cli(run, {}, undefined, terminal)).io.stderr.text).toMatch(/^\S+Z INF /);
+    const colourful = new FakeIo({ TERM: "xterm" });
+    colourful.stderr.isTTY = true;
+    expect((await cli(run, {}, undefined, colourful)).io.stderr.text).toContain("\u001b[32mINF\u001b[0m");
+    const tunnel = ["tunnel", "run", "--token", made.token];
+    expect((await cli(tunnel)).io.stderr.text).toMatch(/^\S+Z INF /);
+    expect((await cli([...tunnel, "--output=json"])).io.stderr.text).toMatch(/^\{"level":"info"/);
+  });
+
+  it("heeds the level; cloudflared's rule for a wrong one under tunnel, an error elsewhere", async () => {
+    expect((await cli([...run, "--loglevel", "error"])).io.stderr.text).toBe("");
+    expect((await cli([...run, "--loglevel", "loud"])).status).toBe(1);
+    const { status, io } = await cli(["tunnel", "--loglevel", "loud", "run", "--token", made.token]);
+    expect(status).toBe(0);
+    expect(io.stderr.text).toMatch(/ERR Failed to parse log level "loud", using "info" instead/);
+  });
+
+  it("warns and notes what the configuration deserves", async () => {
+    const { io } = await cli([...run, "--protocol", "quic", "--ui", "--heartbeat-count=5"]);
+    expect(io.stderr.messages).toContain("Accepted, without effect as in cloudflared: --heartbeat-count, --ui");
+    expect(io.stderr.entries.find(({ level }) => level === "warn")?.["message"]).toContain("QUIC is not there yet");
+  });
+
+  it("ends with status 1 and its error when the tunnel gives up", async () => {
+    const error = new UnderpassError("ERR_UNDERPASS_FINAL", "the edge said no", {
+      cause: new Error("Unauthorized: bad secret"),
+    });
+    const { status, io } = await cli(run, {}, (tunnel) => tunnel.finish(error));
+    expect(status).toBe(1);
+    expect(io.stderr.entries.at(-1)).toMatchObject({
+      level: "error",
+      message: "Initiating shutdown",
+      error: "the edge said no: Unauthorized: bad secret",
+      code: "ERR_UNDERPASS_FINAL",
+    });
+    expect(io.listeners).toBe(0);
+  });
+
+  it("an address that can't be bound is an error at once", async () => {
+    const { status, io, tunnel } = await cli([...run, "--edge-bind-address", "192.0.2.1"]);
+    expect(status).toBe(1);
+    expect(tunnel).toBeUndefined();
+    expect(io.stderr.text).toMatch(/^underpass: --edge-bind-address: found "192\.0\.2\.1", which can't be bound/);
+    expect((await cli([...run, "--edge-bind-address", "127.0.0.1"])).status).toBe(0);
+  });
+});
+
+describe("signals", () => {
+  it("the first drains, the second hurries, the third ends the process", async () => {
+    const { status, io, tunnel } = await cli(run, {}, (tunnel, io) => {
+      io.signal("SIGTERM");
+      expect(tunnel.closes).toEqual([undefined]);
+      io.signal("SIGINT");
+      expect(tunnel.closes).toEqual([undefined, { grace: 0 }]);
+      expect(io.killed).toBe(0);
+      io.signal("SIGINT");
+      expect(io.killed).toBe(1);
+      tunnel.finish();
+    });
+    expect(status).toBe(0);
+    expect(tunnel?.closes).toHaveLength(3);
+    expect(io.stderr.messages).toContain("Initiating graceful shutdown due to signal terminated ...");
+    expect(io.listeners).toBe(0);
+  });
+
+  it("SIGINT is named as cloudflared names it", async () => {
+    const { io } = await cli(run, {}, (tunnel, io) => {
+      io.signal("SIGINT");
+      tunnel.finish();
+    });
+    expect(io.stderr.messages).toContain("Initiating graceful shutdown due to signal interrupt ...");
+  });
+
+  it("one that comes while the configuration is being read ends with 0, and starts nothing", async () => {
+    const io = new FakeIo();
+    const running = cli(run, {}, undefined, io);
+    io.signal("SIGTERM");
+    expect(await running).toMatchObject({ status: 0, tunnel: undefined });
+  });
+});
+
+describe("a quick tunnel", () => {
+  it("shows its address in a box on stderr, and alone on stdout, each time it is new", async () => {
+    const { io } = await cli(["tunnel", "--url", "3000"], {}, (tunnel) => {
+      tunnel.emit("url", "https://some-words.example.com");
+      tunnel.emit("url", "https://other-words-that-are-longer.example.com");
+      tunnel.finish();
+    });
+    expect(io.stdout.text).toBe("https://some-words.example.com\nhttps://other-words-that-are-longer.example.com\n");
+    const box = io.stderr.text.split("\n").map((line) => line.replace(/^\S+ INF /, ""));
+    const start = box.findIndex((line) => line.startsWith("+--"));
+    const width = box[start]?.length;
+    expect(box.slice(start, start + 4).map((line) => line.length)).toEqual([width, width, width, width]);
+    expect(box[start + 1]).toMatch(/^\| {2}Your quick Tunnel has been created! .* {2}\|$/);
+    expect(box[start + 2]).toMatch(/^\| {2}https:\/\/some-words\.example\.com +\|$/);
+    expect(io.stderr.text).toContain("Requesting new quick Tunnel on api.trycloudflare.com...");
+  });
+
+  it("goes on when nobody reads stdout", async () => {
+    const { status } = await cli(["--url", "3000"], {}, (tunnel, io) => {
+      io.stdout.destroy(new Error("EPIPE"));
+      setImmediate(() => {
+        tunnel.emit("url", "https://a.example.com");
+        tunnel.finish();
+      });
+    });
+    expect(status).toBe(0);
+  });
+});
+
+describe("--pidfile", () => {
+  it("is written once a connection has registered", async () => {
+    const path = join(directory, "pid");
+    await cli([...run, "--pidfile", path]);
+    expect(existsSync(path)).toBe(false);
+    await cli([...run, "--pidfile", path], {}, (tunnel) => {
+      tunnel.emit("registered", connection);
+      const wait = () => (existsSync(path) && readFileSync(path, "utf8") !== "" ? tunnel.finish() : setImmediate(wait));
+      wait();
+    });
+    expect(readFileSync(path, "utf8")).toBe(String(process.pid));
+  });
+
+  it("that can't be written is an error line", async () => {
+    const { status, io } = await cli([...run, "--pidfile", "/nonexistent/pid"], {}, (tunnel, io) => {
+      tunnel.emit("registered", connection);
+      const wait = () => (io.stderr.text.includes("Unable to write pid") ? tunnel.finish() : setImmediate(wait));
+      wait();
+    });
+    expect(status).toBe(0);
+    expect(io.stderr.entries.find(({ message }) => message === "Unable to write pid")).toMatchObject({
+      level: "error",
+    });
+  });
+});
