@@ -73,10 +73,7 @@ class Edge implements MockEdge {
     this.#options = options;
     this.#logger = options.logger ?? silent;
     this.#location = options.location ?? "LAB";
-    this.#tlsServer = tls.createServer({
-      minVersion: "TLSv1.2",
-      ...(options.maxTlsVersion === undefined ? {} : { maxVersion: options.maxTlsVersion }),
-    });
+    this.#tlsServer = tls.createServer();
     this.useCertificate(options.certificate ?? "valid");
     const host = this.#connectionHost();
     this.#tlsServer.on("secureConnection", (socket) => this.#onConnection(socket, host));
@@ -243,7 +240,12 @@ class Edge implements MockEdge {
 
   useCertificate(kind: CertificateKind): void {
     const { keyPem, certPem } = certificate(kind, this.#authority, createAuthority);
-    this.#tlsServer.setSecureContext({ key: keyPem, cert: certPem });
+    this.#tlsServer.setSecureContext({
+      key: keyPem,
+      cert: certPem,
+      minVersion: "TLSv1.2",
+      maxVersion: this.#options.maxTlsVersion ?? "TLSv1.3",
+    });
   }
 
   async close(): Promise<void> {
@@ -284,7 +286,9 @@ class Edge implements MockEdge {
       // A pre-check only wants to see that the handshake works.
       socket.resume();
     } else {
-      this.#router.add(new Connection(socket, host));
+      const connection = new Connection(socket, host);
+      this.#router.add(connection);
+      this.#onState(connection);
     }
   }
 

@@ -18,6 +18,7 @@ export interface PublicListenerOptions {
 }
 
 const MAX_HEADER_BYTES = 64 * 1024;
+const NO_BYTES = Buffer.alloc(0);
 
 interface Visit {
   readonly request: IncomingMessage;
@@ -193,8 +194,8 @@ class PublicListener {
     const fields = endToEnd(answer.headers);
     if (fields.some(([name]) => name.toLowerCase() === "date")) response.sendDate = false;
     response.writeHead(answer.status, [...fields.flat(), "cf-ray", visit.ray]);
-    // Server-sent events begin with a head that must not wait for the first one.
-    response.flushHeaders();
+    // A head must not wait for the first bytes behind it (server-sent events). Not flushHeaders(): it writes UTF-8, where bytes are due.
+    response.write(NO_BYTES);
     stream.pipe(response, { end: false });
     stream.on("end", () => {
       const trailers = stream.trailers.map(([name, value]): [string, string] => [name, value]);
