@@ -1,0 +1,142 @@
+/** `underpass config check`: the configuration that would run, with where each value comes from, and no secret. */
+import { formatDuration } from "../config/duration.ts";
+import { findTokenSource } from "../config/identity.ts";
+import { REDACTED } from "../config/redact.ts";
+import type { TunnelConfig } from "../config/tunnel-config.ts";
+import type { Origin } from "../types.ts";
+import type { Loaded } from "./load.ts";
+
+type Shown = string | number | boolean | null | readonly string[];
+
+interface Row {
+  readonly name: string;
+  readonly value: Shown;
+  readonly source: string;
+}
+
+/** Text for people, or one JSON object. The same input gives the same output. */
+export function describeConfig(loaded: Loaded, asJson: boolean): string {
+  const rows = describeRows(loaded);
+  const { warnings, notes } = loaded.plan;
+  if (asJson) {
+    const settings = Object.fromEntries(rows.map(({ name, value, source }) => [name, { value, source }]));
+    return `${JSON.stringify({ ok: true, settings, warnings, notes }, null, 2)}\n`;
+  }
+  const shown = rows.map(({ name, value, source }) => ({ name, source, text: showValue(value) }));
+  const [nameWidth, textWidth] = [widest(shown.map(({ name }) => name)), widest(shown.map(({ text }) => text))];
+  const lines = shown.map(
+    ({ name, text, source }) => `${name.padEnd(nameWidth)}  ${text.padEnd(textWidth)}  # ${source}`,
+  );
+  const remarks = [...warnings.map((text) => `warning: ${text}`), ...notes.map((text) => `note: ${text}`)];
+  return `${[...lines, ...remarks, "The configuration is valid."].join("\n")}\n`;
+}
+
+function widest(texts: readonly string[]): number {
+  // One long value must not push every comment off the screen.
+  return Math.min(40, Math.max(...texts.map((text) => text.length)));
+}
+
+function showValue(value: Shown): string {
+  if (value === null) return "-";
+  if (typeof value === "object") return value.length === 0 ? "-" : value.join(", ");
+  return String(value);
+}
+
+function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
+  const { config } = plan;
+  const sourceOf = (...names: readonly string[]) =>
+    names.map((name) => settings.get(name)?.where).find((where) => where !== undefined) ?? "default";
+  const row = (name: string, value: Shown | undefined, ...names: readonly string[]): Row => ({
+    name,
+    value: value ?? null,
+    source: sourceOf(...(names.length === 0 ? [name] : names)),
+  });
+  const { originRequest, healthCheck } = config;
+  return [
+    ...describeIdentity({ plan, settings, log }),
+    {
+      name: "service",
+      value: showOrigin(config.origin),
+      source: settings.file?.service?.where ?? sourceOf("url", "unix-socket"),
+    },
+    row("protocol", config.protocol),
+    row("edge", config.edge),
+    row("region", config.region),
+    row("edge-ip-version", config.edgeIpVersion),
+    row("edge-bind-address", config.edgeBindAddress),
+    row("cacert", settings.string("cacert")),
+    row("post-quantum", config.postQuantum),
+    row("ha-connections", config.haConnections),
+    row("retries", config.retries),
+    row("grace-period", formatDuration(config.gracePeriodMs)),
+    row("rpc-timeout", formatDuration(config.rpcTimeoutMs)),
+    row("health-check-interval", formatDuration(healthCheck.intervalMs)),
+    row("max-failures", healthCheck.maxFailures),
+    row("health-check-path", healthCheck.path),
+    row("metrics", showMetrics(config)),
+    row(
+      "tag",
+      config.tags.map(({ name, value }) => `${name}=${value}`),
+    ),
+    row("features", config.features),
+    row("proxy-connect-timeout", formatDuration(originRequest.connectTimeoutMs)),
+    row("proxy-tls-timeout", formatDuration(originRequest.tlsTimeoutMs)),
+    row("proxy-tcp-keepalive", formatDuration(originRequest.tcpKeepAliveMs)),
+    row("proxy-no-happy-eyeballs", originRequest.noHappyEyeballs),
+    row("proxy-keepalive-connections", originRequest.keepAliveConnections),
+    row("proxy-keepalive-timeout", formatDuration(originRequest.keepAliveTimeoutMs)),
+    row("http-host-header", originRequest.httpHostHeader),
+    row("origin-server-name", originRequest.originServerName),
+    row("origin-ca-pool", settings.string("origin-ca-pool")),
+    row("no-tls-verify", originRequest.noTLSVerify),
+    row("loglevel", log.level),
+    row("output", log.format === "json" ? "json" : "default"),
+    row("logfile", log.logfile),
+    row("log-directory", log.logDirectory),
+    row("pidfile", settings.string("pidfile")),
+  ];
+}
+
+function describeIdentity({ plan, settings }: Loaded): readonly Row[] {
+  const { identity } = plan.config;
+  const file = settings.file;
+  const token = findTokenSource(settings);
+  const modeSource = file?.mode?.value === identity.mode ? file.mode.where : (token?.where ?? file?.path ?? "default");
+  const mode: Row = {
+    name: "mode",
+    value: identity.mode,
+    source: identity.mode === "quick" && !file ? "default" : modeSource,
+  };
+  if (identity.mode === "quick") {
+    const source = settings.get("quick-service")?.where ?? "default";
+    return [mode, { name: "quick-service", value: identity.quickService, source }];
+  }
+  const credentials = settings.get("credentials-contents")?.where ?? settings.get("credentials-file")?.where;
+  const source = token?.where ?? credentials ?? "credentials file";
+  return [
+    mode,
+    { name: "tunnel", value: identity.credentials.tunnelId, source },
+    { name: "account", value: identity.credentials.accountTag, source },
+    { name: "secret", value: REDACTED, source },
+    { name: "hostname", value: identity.hostname ?? null, source: settings.get("hostname")?.where ?? "default" },
+  ];
+}
+
+function showOrigin(origin: Origin): string {
+  switch (origin.kind) {
+    case "url":
+      return origin.url.origin;
+    case "unix":
+      return `unix${origin.tls ? "+tls" : ""}:${origin.path}`;
+    case "status":
+      return `http_status:${origin.status}`;
+    default:
+      return origin.kind;
+  }
+}
+
+function showMetrics({ metrics }: TunnelConfig): string | null {
+  if (metrics === undefined) return null;
+  if (metrics.kind === "default") return "127.0.0.1:20241-20245, or any free port";
+  return `${metrics.host.includes(":") ? `[${metrics.host}]` : metrics.host}:${metrics.port}`;
+}

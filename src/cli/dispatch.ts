@@ -1,0 +1,177 @@
+/** Which command a command line means. Each is imported when it is needed, so that `run` starts without the others. */
+import { nearest } from "../config/nearest.ts";
+import { ConfigError, formatProblem } from "../config/problem.ts";
+import { UsageError } from "../config/identity.ts";
+import { Scrubber } from "../config/redact.ts";
+import { UnderpassError } from "../errors.ts";
+import { type CommandLine, readCommandLine } from "./flags.ts";
+import type { CliIo } from "./io.ts";
+import { loadPlan, type LoadRequest } from "./load.ts";
+import type { StartTunnel } from "./run.ts";
+
+/** Usage errors under `underpass tunnel`, as cloudflared has it. */
+const USAGE_STATUS = 255;
+
+const COMMANDS = ["run", "tunnel", "config", "mock-edge", "demo", "version", "help"];
+/** Commands of cloudflared that are not there yet, and why one may not miss them. */
+const NOT_YET: ReadonlyMap<string, string> = new Map([
+  ["access", ""],
+  ["forward", ""],
+  ["login", ""],
+  ["management", ""],
+  ["service", "; a service manager can run `underpass run --token-file FILE`"],
+  ["tail", ""],
+  ["update", "; npm, or whatever installed underpass, updates it"],
+]);
+const TUNNEL_NOT_YET = "login create route vnet list ready info ingress delete cleanup token diag".split(" ");
+const REMOVED: ReadonlyMap<string, number> = new Map([
+  ["proxy-dns", 1],
+  ["db-connect", USAGE_STATUS],
+]);
+
+/** Runs a command line. Never throws; resolves with the exit status. `start` stands in for the connector in tests. */
+export async function main(args: readonly string[], io: CliIo, start?: StartTunnel): Promise<number> {
+  const scrubber = new Scrubber();
+  try {
+    return await dispatch(args, io, scrubber, start);
+  } catch (error) {
+    return report(error, args, io, scrubber);
+  }
+}
+
+async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, start?: StartTunnel): Promise<number> {
+  const [command, ...rest] = args;
+  if (command === "demo") return (await import("./demo.ts")).demo(rest, io);
+  if (command === "mock-edge") return (await import("./mock-edge.ts")).mockEdge(rest, io);
+
+  const line = readCommandLine(args, scrubber);
+  const [first, second] = line.words;
+  if (line.switches.has("help") || first === "help" || (first === "tunnel" && second === "help") || args.length === 0) {
+    const { helpFor } = await import("./help.ts");
+    io.stdout.write(helpFor(first === "help" ? line.words.slice(1) : line.words));
+    return 0;
+  }
+  refuseStraySwitches(line);
+  if (first === "version" || line.switches.has("version")) {
+    const { readVersion } = await import("../config/version.ts");
+    io.stdout.write(line.switches.has("short") ? `${readVersion()}\n` : `underpass version ${readVersion()}\n`);
+    return 0;
+  }
+  switch (first) {
+    case undefined:
+      return run({ line, style: "native", run: false, tunnelRef: undefined }, io, scrubber, start);
+    case "run":
+      if (line.words.length > 2) throw refuse(line, "underpass run takes one argument at most: the tunnel's UUID");
+      return run({ line, style: "native", run: true, tunnelRef: second }, io, scrubber, start);
+    case "tunnel":
+      return tunnel(line, io, scrubber, start);
+    case "config":
+      return configCheck(line, io, scrubber);
+    default:
+      throw unknownCommand(line, first);
+  }
+}
+
+async function run(request: LoadRequest, io: CliIo, scrubber: Scrubber, start?: StartTunnel): Promise<number> {
+  // The connector and the logger load while nothing else is to be done: both take longer than reading the command line.
+  const loading = Promise.all([import("./run.ts"), start ?? import("../connector/tunnel.ts")]);
+  // A wrong command line is reported first.
+  loading.catch(() => {});
+  let stopped = false;
+  const release = io.onSignal(() => {
+    stopped = true;
+  });
+  try {
+    const loaded = await loadPlan(request, io, scrubber);
+    const [{ runTunnel }, connector] = await loading;
+    if (stopped) return 0;
+    return await runTunnel(loaded, io, scrubber, typeof connector === "function" ? connector : connector.startTunnel);
+  } finally {
+    release();
+  }
+}
+
+function tunnel(line: CommandLine, io: CliIo, scrubber: Scrubber, start?: StartTunnel): Promise<number> {
+  const [, second, tunnelRef] = line.words;
+  if (second === undefined) {
+    return run({ line, style: "tunnel", run: false, tunnelRef: undefined }, io, scrubber, start);
+  }
+  if (second !== "run") throw unknownCommand(line, second, "tunnel");
+  if (line.words.length > 3) {
+    throw refuse(line, '"underpass tunnel run" accepts only one argument, the ID of the tunnel to run');
+  }
+  return run({ line, style: "tunnel", run: true, tunnelRef }, io, scrubber, start);
+}
+
+async function configCheck(line: CommandLine, io: CliIo, scrubber: Scrubber): Promise<number> {
+  const [, second, configPath] = line.words;
+  if (second !== "check" || line.words.length > 3) {
+    throw refuse(line, "underpass config has one command: underpass config check [--config FILE]");
+  }
+  const loaded = await loadPlan({ line, style: "native", run: false, tunnelRef: undefined, configPath }, io, scrubber);
+  const { describeConfig } = await import("./config-check.ts");
+  io.stdout.write(scrubber.scrub(describeConfig(loaded, line.switches.has("json"))));
+  return 0;
+}
+
+/** `--json` and `--short` belong to one command each. */
+function refuseStraySwitches({ switches, words }: CommandLine): void {
+  const owners = { json: words[0] === "config", short: words[0] === "version" || switches.has("version") };
+  for (const name of ["json", "short"] as const) {
+    if (!switches.has(name) || owners[name]) continue;
+    const right = name === "json" ? "underpass config check --json" : "underpass version --short";
+    throw new ConfigError([{ where: `--${name}`, text: `unknown flag here; ${right} has it` }]);
+  }
+}
+
+/** A flag that is wrong comes first: its value may be the word too many. */
+function refuse({ problems }: CommandLine, message: string): Error {
+  return problems.length > 0 ? new ConfigError(problems) : new UsageError(message);
+}
+
+function unknownCommand({ problems }: CommandLine, word: string, parent?: "tunnel"): Error {
+  const notYet = parent === "tunnel" ? TUNNEL_NOT_YET.includes(word) : NOT_YET.has(word);
+  const name = parent === undefined ? word : `${parent} ${word}`;
+  if (notYet) return new NotYetError(`\`underpass ${name}\` is not there yet${NOT_YET.get(word) ?? ""}`, 1);
+  const removed = REMOVED.get(word);
+  if (removed !== undefined) return new NotYetError(`\`${name}\` is gone: cloudflared has removed it too`, removed);
+  if (problems.length > 0) return new ConfigError(problems);
+  const near = nearest(word, parent === "tunnel" ? ["run", ...TUNNEL_NOT_YET] : [...COMMANDS, ...NOT_YET.keys()]);
+  const hint = /^\d+$/.test(word)
+    ? `for a quick tunnel: underpass --url http://localhost:${word}`
+    : near === undefined
+      ? "see underpass --help"
+      : `did you mean ${near}?`;
+  return new ConfigError([{ where: "", text: `unknown command ${JSON.stringify(name.slice(0, 80))}; ${hint}` }]);
+}
+
+class NotYetError extends UnderpassError {
+  readonly status: number;
+
+  constructor(message: string, status: number) {
+    super("ERR_UNDERPASS_NOT_YET", message);
+    this.status = status;
+  }
+}
+
+/** Prints what went wrong, readable and without secrets, and returns the exit status. */
+function report(error: unknown, args: readonly string[], io: CliIo, scrubber: Scrubber): number {
+  const print = (text: string) => {
+    io.stderr.on("error", () => {});
+    if (!io.stderr.destroyed) io.stderr.write(scrubber.scrub(text));
+  };
+  if (error instanceof ConfigError) {
+    for (const problem of error.problems) print(`underpass: ${formatProblem(problem)}\n`);
+    return 1;
+  }
+  if (error instanceof UsageError) {
+    const isTunnel = readCommandLine(args, scrubber).words[0] === "tunnel";
+    print(`underpass: ${error.message}\nSee 'underpass ${isTunnel ? "tunnel run" : "run"} --help'.\n`);
+    return isTunnel ? USAGE_STATUS : 1;
+  }
+  const level = readCommandLine(args, scrubber).layer.get("loglevel")?.value ?? io.env["TUNNEL_LOGLEVEL"];
+  const debugging = level === "debug";
+  const detail = error instanceof Error ? (debugging ? (error.stack ?? error.message) : error.message) : String(error);
+  print(`underpass: ${detail}\n`);
+  return error instanceof NotYetError ? error.status : 1;
+}

@@ -1,0 +1,16 @@
+/** What a command may touch of the process; tests hand in their own. */
+import type { Writable } from "node:stream";
+import type { Environment } from "../config/interpolate.ts";
+
+export type OutputStream = Writable & { readonly isTTY?: boolean };
+export type ShutdownSignal = "SIGINT" | "SIGTERM";
+
+export interface CliIo {
+  readonly env: Environment;
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  /** Calls back for each SIGINT and SIGTERM until the returned function is called. */
+  onSignal(listener: (signal: ShutdownSignal) => void): () => void;
+  /** Ends the process at once: what a user gets who signals a third time. */
+  kill(): void;
+}

@@ -1,0 +1,68 @@
+/** From a command line to the plan that it asks for: environment and files read, everything checked. */
+import { readEnvironment } from "../config/environment.ts";
+import { findDefaultConfig, loadConfigFile } from "../config/files.ts";
+import { MergedSettings } from "../config/merged.ts";
+import { type Plan, planTunnel } from "../config/plan.ts";
+import { ConfigError } from "../config/problem.ts";
+import { looksSecret, type Scrubber } from "../config/redact.ts";
+import { findSetting, type SettingLayer } from "../config/settings.ts";
+import type { TunnelIdentity } from "../config/tunnel-config.ts";
+import type { CommandLine } from "./flags.ts";
+import type { CliIo } from "./io.ts";
+import { type LogSettings, readLogSettings } from "./log-settings.ts";
+
+export interface LoadRequest {
+  readonly line: CommandLine;
+  /** Which rules apply: cloudflared's under `underpass tunnel`, else our own. */
+  readonly style: "native" | "tunnel";
+  readonly run: boolean;
+  readonly tunnelRef: string | undefined;
+  /** A configuration file given as argument, as `config check` takes it. */
+  readonly configPath?: string | undefined;
+}
+
+export interface Loaded {
+  readonly settings: MergedSettings;
+  readonly plan: Plan;
+  readonly log: LogSettings;
+}
+
+/** Throws a ConfigError or UsageError. Every secret that it meets is told to the scrubber first. */
+export async function loadPlan(request: LoadRequest, io: CliIo, scrubber: Scrubber): Promise<Loaded> {
+  const { line, style, run, tunnelRef } = request;
+  for (const [name, value] of Object.entries(io.env)) {
+    if (value !== undefined && /TUNNEL|CLOUDFLARE/.test(name) && looksSecret(value)) scrubber.add(value);
+  }
+  const environment = readEnvironment(io.env);
+  hideLayer(environment.layer, scrubber);
+  const problems = [...line.problems, ...environment.problems];
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  const named = line.layer.get("config");
+  const givenPath = request.configPath ?? (named === undefined || named.value === "" ? undefined : String(named.value));
+  const hasService = ["url", "unix-socket"].some((name) => line.layer.has(name) || environment.layer.has(name));
+  // A quick tunnel whose service was given is not changed by a file that happens to lie around.
+  const mayLookAround = style === "tunnel" && (run || !hasService);
+  const path = givenPath ?? (mayLookAround ? findDefaultConfig(io.env) : undefined);
+  const file =
+    path === undefined ? undefined : await loadConfigFile(path, io.env, givenPath === path ? "--config" : path);
+  if (file !== undefined) hideLayer(file.layer, scrubber);
+
+  const settings = new MergedSettings(line.layer, environment.layer, file);
+  const log = readLogSettings(settings, style, io);
+  const plan = planTunnel({ style, run, tunnelRef, settings, env: io.env });
+  hideIdentity(plan.config.identity, scrubber);
+  return { settings, plan, log };
+}
+
+function hideLayer(layer: SettingLayer, scrubber: Scrubber): void {
+  for (const { name, value } of layer.values()) {
+    if (typeof value === "string" && (findSetting(name)?.secret === true || looksSecret(value))) scrubber.add(value);
+  }
+}
+
+function hideIdentity(identity: TunnelIdentity, scrubber: Scrubber): void {
+  if (identity.mode !== "named") return;
+  const secret = Buffer.from(identity.credentials.tunnelSecret.reveal());
+  for (const encoding of ["base64", "base64url", "hex"] as const) scrubber.add(secret.toString(encoding));
+}

@@ -1,0 +1,113 @@
+/** Runs one tunnel until a signal or its final error: `underpass`, `underpass run`, `underpass tunnel …`. */
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { expandHome } from "../config/files.ts";
+import { ConfigError } from "../config/problem.ts";
+import type { Scrubber } from "../config/redact.ts";
+import type { TunnelConfig } from "../config/tunnel-config.ts";
+import type { Tunnel, TunnelRuntime } from "../connector/api.ts";
+import type { Logger } from "../types.ts";
+import { drawBox } from "./box.ts";
+import type { CliIo, ShutdownSignal } from "./io.ts";
+import type { Loaded } from "./load.ts";
+import { createLogger } from "./log.ts";
+import { logStart } from "./start-log.ts";
+
+export type StartTunnel = (config: TunnelConfig, runtime: TunnelRuntime) => Tunnel;
+
+/** As Go names them. */
+const SIGNAL_NAMES: Readonly<Record<ShutdownSignal, string>> = { SIGINT: "interrupt", SIGTERM: "terminated" };
+
+/** Resolves with the exit status: 0 after a graceful stop, 1 when the tunnel gave up. */
+export async function runTunnel(loaded: Loaded, io: CliIo, scrubber: Scrubber, start: StartTunnel): Promise<number> {
+  const { plan, settings } = loaded;
+  const { config } = plan;
+  await assertBindable(config.edgeBindAddress, settings.get("edge-bind-address")?.where ?? "");
+  const logger = createLogger(loaded.log, io.stderr, scrubber);
+  // Nobody reading the address is no reason to end.
+  io.stdout.on("error", () => {});
+  logStart(logger, config, settings, io.env);
+  for (const note of plan.notes) logger.info(note);
+  for (const warning of plan.warnings) logger.warn(warning);
+  if (config.identity.mode === "quick") {
+    logger.info(
+      "Quick tunnels are for trying things out: they need no account, come without any promise of uptime, and are subject to " +
+        "Cloudflare's terms (https://www.cloudflare.com/website-terms/). A named tunnel is for everything else.",
+    );
+    logger.info(`Requesting new quick Tunnel on ${new URL(config.identity.quickService).host}...`);
+  }
+  let release = () => {};
+  try {
+    const tunnel = start(config, { logger });
+    release = closeOnSignal(tunnel, io, logger);
+    logger.info(`Generated Connector ID: ${tunnel.connectorId}`);
+    logger.info("Initial protocol http2");
+    if (config.identity.mode === "quick") tunnel.on("url", (url) => announce(url, io, logger));
+    writePidFile(tunnel, settings.string("pidfile"), io, logger);
+    // Both report the final error; `finished` is the one that is looked at.
+    tunnel.registered.catch(() => {});
+    await tunnel.finished;
+    logger.info("Tunnel server stopped");
+    return 0;
+  } catch (error) {
+    logger.error("Initiating shutdown", { error });
+    return 1;
+  } finally {
+    release();
+    await logger.end();
+  }
+}
+
+/** The first signal drains, the second ends the drain, the third does not wait for anything. */
+function closeOnSignal(tunnel: Tunnel, io: CliIo, logger: Logger): () => void {
+  let count = 0;
+  return io.onSignal((signal) => {
+    count++;
+    if (count === 1) {
+      logger.info(`Initiating graceful shutdown due to signal ${SIGNAL_NAMES[signal]} ...`);
+      void tunnel.close();
+    } else {
+      logger.info(`Signal ${SIGNAL_NAMES[signal]} again: requests in progress are cut off`);
+      void tunnel.close({ grace: 0 });
+    }
+    if (count > 2) io.kill();
+  });
+}
+
+/** The address in a box on stderr, and alone on stdout, each time it is new. */
+function announce(url: string, io: CliIo, logger: Logger): void {
+  const lines = ["Your quick Tunnel has been created! It may take a moment until it can be reached at:", url];
+  for (const line of drawBox(lines)) logger.info(line);
+  if (!io.stdout.destroyed) io.stdout.write(`${url}\n`);
+}
+
+/** Written after the first registration: digits without a line end, as cloudflared writes them. */
+function writePidFile(tunnel: Tunnel, path: string | undefined, io: CliIo, logger: Logger): void {
+  if (path === undefined) return;
+  tunnel.once("registered", () => {
+    writeFile(expandHome(path, io.env), String(process.pid)).catch((error: unknown) => {
+      logger.error("Unable to write pid", { error, expandedPath: path });
+    });
+  });
+}
+
+/** An address that this machine does not have would only show as connections that fail forever. */
+async function assertBindable(address: string | undefined, where: string): Promise<void> {
+  if (address === undefined) return;
+  const server = createServer();
+  try {
+    server.listen(0, address);
+    await once(server, "listening");
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError([
+      {
+        where,
+        text: `found "${address}", which can't be bound (${reason}); an address of this machine would be right`,
+      },
+    ]);
+  } finally {
+    server.close();
+  }
+}
