@@ -212,6 +212,20 @@ describe("a request body", () => {
     }
   });
 
+  it("stands behind a head of any length", async () => {
+    const origin = await cleanup.raw();
+    const harness = cleanup.harness(urlOrigin(origin.server));
+    const stream = new FakeStream();
+    const headers = fieldsOf({ "x-long": "v".repeat(200_000) });
+    harness.proxy.handle(httpRequest(stream, { method: "POST", headers }), 0);
+    stream.give("abc");
+    stream.giveEnd(fieldsOf({ "x-trailer": "t".repeat(100_000) }));
+    const connection = await origin.connection();
+    await connection.until(({ received }) => received.endsWith("t\r\n\r\n"));
+    const [, rest] = connection.received.split(`X-Long: ${"v".repeat(200_000)}\r\n`);
+    expect(rest).toMatch(/\r\n\r\n3\r\nabc\r\n0\r\nX-Trailer: t{100000}\r\n\r\n$/);
+  });
+
   it("with trailers that can't be written is refused", async () => {
     const origin = await cleanup.raw();
     const harness = cleanup.harness(urlOrigin(origin.server));

@@ -5,6 +5,7 @@ import http from "node:http";
 import https from "node:https";
 import net from "node:net";
 import { tmpdir } from "node:os";
+import tls from "node:tls";
 import path from "node:path";
 import { once } from "node:events";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -127,6 +128,35 @@ describe("an origin with TLS", () => {
       expect(stream.body.equals(body)).toBe(true);
     }
     expect(sockets.size).toBe(1);
+  });
+
+  it("carries a WebSocket of which each side ends on its own", async () => {
+    const server = tls.createServer({ key, cert, allowHalfOpen: true }, (socket) => {
+      socket.on("error", () => {});
+      let received = "";
+      socket.on("data", (chunk) => {
+        if (received === "") socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nglued");
+        received += chunk.toString("latin1");
+      });
+      socket.on("end", () => socket.end(`after ${received.slice(-5)}`));
+    });
+    const origin = cleanup.add(await listen(server), (each) => each.close());
+    const harness = cleanup.harness(urlOrigin(origin, "wss"), { caPool: cert });
+    const stream = new FakeStream();
+    harness.proxy.handle(webSocketRequest(stream), 0);
+    await stream.until(({ body }) => body.toString() === "glued");
+    stream.give("12345");
+    stream.giveEnd();
+    await stream.done();
+    expect(stream.body.toString()).toBe("gluedafter 12345");
+    expect(await harness.outcome()).toMatchObject({ class: "ok", kind: "websocket" });
+    await harness.proxy.close();
+  });
+
+  it("is reached by a name of which one address refuses", async () => {
+    const origin = await tlsOrigin();
+    const harness = cleanup.harness(urlOrigin(origin, "https", "localhost"), { noTLSVerify: true });
+    expect((await get(harness)).body.toString()).toBe("/ localhost");
   });
 
   it("that speaks plain HTTP is named as such", async () => {
