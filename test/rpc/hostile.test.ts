@@ -47,10 +47,17 @@ describe("messages that make no sense", () => {
       word(0, 0x10001),
       word(2, 0),
       word(0, 0x30003),
-      ...[word(1, 0), ZERO, ZERO],
-      ...[word(8, 0x10001), ZERO, ZERO],
-      ...[word(0, 1), word(0, 0x10001)],
-      ...[ZERO, pointer, ...words],
+      word(1, 0),
+      ZERO,
+      ZERO,
+      word(8, 0x10001),
+      ZERO,
+      ZERO,
+      word(0, 1),
+      word(0, 0x10001),
+      ZERO,
+      pointer,
+      ...words,
     );
   /** A Return of results whose payload has this capTable. */
   const capTable = (pointer: string, ...words: string[]): Uint8Array =>
@@ -58,9 +65,12 @@ describe("messages that make no sense", () => {
       word(0, 0x10001),
       word(3, 0),
       word(0, 0x10002),
-      ...[word(0, 0), ZERO],
+      word(0, 0),
+      ZERO,
       word(0, 0x20000),
-      ...[ZERO, pointer, ...words],
+      ZERO,
+      pointer,
+      ...words,
     );
 
   it.each([
