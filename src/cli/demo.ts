@@ -12,6 +12,7 @@ import type { CliIo } from "./io.ts";
 
 /** As cloudflared opens them. */
 const CONNECTIONS = 4;
+const REPEATED_SIGNAL_MS = 500;
 
 function portOf(args: readonly string[]): number {
   const { values } = parseArgs({ args: [...args], options: { port: { type: "string" } }, allowPositionals: false });
@@ -44,9 +45,14 @@ export async function demo(args: readonly string[], io: CliIo): Promise<number> 
     },
     {},
   );
+  let signalledAt: number | undefined;
   const release = io.onSignal(() => {
-    say("Draining: requests in flight are finished, new ones are refused.\n");
-    void tunnel.close();
+    const now = performance.now();
+    if (signalledAt === undefined) say("Draining: requests in flight are finished, new ones are refused.\n");
+    // npm passes on a Ctrl-C that the terminal has delivered already; only a later one is a second wish.
+    const hurried = signalledAt !== undefined && now - signalledAt > REPEATED_SIGNAL_MS;
+    signalledAt ??= now;
+    void tunnel.close(hurried ? { grace: 0 } : {});
   });
   try {
     say(`Mock edge on ${edge.edgeAddress}\n`);
