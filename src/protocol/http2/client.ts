@@ -1,6 +1,7 @@
 /** The client role, which is the edge's: for the mock edge and the load driver. */
 import type { HeaderField } from "../bytes/header-field.ts";
-import { Connection, protocolError, type Role } from "./connection.ts";
+import { Connection, type Role } from "./connection.ts";
+import { protocolError } from "./errors.ts";
 import { responseHead, validTrailers } from "./head.ts";
 import type { Stream } from "./stream.ts";
 import {

@@ -4,14 +4,14 @@
  */
 import type { HeaderField } from "../bytes/header-field.ts";
 import { type Budget, createMemoryBudget } from "./budget.ts";
-import { Http2ConnectionError } from "./errors.ts";
+import { Http2ConnectionError, protocolError } from "./errors.ts";
 import { RateLimit } from "./floods.ts";
-import { checkDependency, FrameReader, type FrameSink, headersContent } from "./frame-reader.ts";
-import { Flag, FrameType, PREFACE } from "./frames.ts";
-import { HeaderBlock } from "./header-block.ts";
+import { FrameReader } from "./frame-reader.ts";
+import { FrameType, PREFACE } from "./frames.ts";
 import { HpackEncoder } from "./hpack/encoder.ts";
 import * as limits from "./limits.ts";
 import { Output } from "./output.ts";
+import { Receiver } from "./receiver.ts";
 import { Sender } from "./sender.ts";
 import { LocalSettings, PeerSettings } from "./settings.ts";
 import { Stream, type StreamOwner } from "./stream.ts";
@@ -34,7 +34,7 @@ export interface Role {
   listed(connection: Connection, stream: Stream, list: HeaderField[], end: boolean): void;
 }
 
-export class Connection implements Http2Connection, FrameSink, StreamOwner {
+export class Connection implements Http2Connection, StreamOwner {
   readonly handler: Http2ConnectionHandler;
   readonly output: Output;
   readonly sender: Sender;
@@ -49,56 +49,40 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
   dead = false;
   now: number;
 
-  readonly #role: Role;
-  readonly #budget: Budget;
+  readonly role: Role;
+  readonly budget: Budget;
   readonly #unsubscribe: () => void;
-  readonly #reader = new FrameReader(this);
-  readonly #block = new HeaderBlock();
-  readonly #watchdog: Watchdog;
+  readonly #receiver: Receiver;
+  readonly #reader: FrameReader;
+  readonly watchdog: Watchdog;
   /** Bytes of the preface that are still to come (server role). */
   #prefaceLeft: number;
-  #settingsCame = false;
-  /** Bytes of the connection's window that have arrived and are not yet credited. */
-  #arrived = 0;
-  #window: number;
-  readonly #windowSize: number;
-  /** The stream of the DATA frame that is arriving, where its content is wanted. */
-  #dataStream: Stream | undefined;
-  #dataLength = 0;
   readonly #resetIds = new Set<number>();
   /** Cancelled streams whose consumer still works: they keep their slots. */
   readonly #cancelled = new Set<Stream>();
-  readonly #rates;
+  readonly #streamErrors: RateLimit;
+  readonly #refusals: RateLimit;
 
   constructor(role: Role, options: Http2Options, handler: Http2ConnectionHandler, now: number) {
-    this.#role = role;
+    this.role = role;
     this.handler = handler;
     this.now = now;
-    this.#budget = (options.budget as Budget | undefined) ?? createMemoryBudget();
-    this.#unsubscribe = this.#budget.subscribe(() => this.#press());
+    this.budget = (options.budget as Budget | undefined) ?? createMemoryBudget();
+    this.#unsubscribe = this.budget.subscribe(() => this.#press());
     this.output = new Output(() => this.handler.onOutput());
     this.encoder = new HpackEncoder();
-    this.sender = new Sender(this.output, this.encoder, this.#budget, (stream) => this.#localEnded(stream));
-    this.#windowSize = options.connectionWindowSize ?? limits.CONNECTION_WINDOW;
-    this.#window = this.#windowSize;
+    this.sender = new Sender(this.output, this.encoder, this.budget, (stream) => this.#localEnded(stream));
+    const windowSize = options.connectionWindowSize ?? limits.CONNECTION_WINDOW;
+    this.#receiver = new Receiver(this, windowSize, now);
+    this.#reader = new FrameReader(this.#receiver);
     this.#prefaceLeft = role.isServer ? PREFACE.length : 0;
-    this.#watchdog = new Watchdog(options, now);
-    const rate = (budget: limits.RateBudget): RateLimit => new RateLimit(budget, now);
-    this.#rates = {
-      resets: rate(limits.RESETS),
-      streamErrors: rate(limits.STREAM_ERRORS),
-      refusals: rate(limits.REFUSALS),
-      pings: rate(limits.PINGS),
-      settings: rate(limits.SETTINGS),
-      priorities: rate(limits.PRIORITIES),
-      windowUpdates: rate(limits.WINDOW_UPDATES),
-      emptyData: rate(limits.EMPTY_DATA),
-      unknown: rate(limits.UNKNOWN_FRAMES),
-    };
+    this.watchdog = new Watchdog(options, now);
+    this.#streamErrors = new RateLimit(limits.STREAM_ERRORS, now);
+    this.#refusals = new RateLimit(limits.REFUSALS, now);
     if (!role.isServer) this.output.append(PREFACE, 0, PREFACE.length);
     this.peer = new PeerSettings(role.isServer);
     this.local = new LocalSettings(this.output, options, role.isServer, now);
-    if (this.#windowSize > 65_535) this.#windowUpdate(0, this.#windowSize - 65_535);
+    if (windowSize > 65_535) this.windowUpdate(0, windowSize - 65_535);
   }
 
   // --- Http2Connection ---
@@ -114,7 +98,7 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
   receive(bytes: Buffer, now: number): void {
     if (this.dead || bytes.length === 0) return;
     this.now = now;
-    this.#watchdog.heard(now);
+    this.watchdog.heard(now);
     try {
       const from = this.#prefaceLeft > 0 ? this.#readPreface(bytes) : 0;
       if (this.#prefaceLeft === 0) this.#reader.read(bytes, from);
@@ -138,14 +122,14 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
   get deadline(): number | undefined {
     return this.dead
       ? undefined
-      : this.#watchdog.deadline(this.#prefaceLeft, this.#settingsCame, this.local.unacknowledgedSince);
+      : this.watchdog.deadline(this.#prefaceLeft, this.#receiver.settingsCame, this.local.unacknowledgedSince);
   }
 
   tick(now: number): void {
     if (this.dead) return;
     this.now = now;
     try {
-      if (this.#watchdog.tick(now, this.#prefaceLeft, this.#settingsCame, this.local.unacknowledgedSince))
+      if (this.watchdog.tick(now, this.#prefaceLeft, this.#receiver.settingsCame, this.local.unacknowledgedSince))
         this.ping(now);
     } catch (error) {
       this.fail(error);
@@ -155,7 +139,7 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
   ping(now: number): void {
     if (this.dead) return;
     this.output.frameHeader(8, FrameType.PING, 0, 0);
-    this.output.append(this.#watchdog.pinged(now), 0, 8);
+    this.output.append(this.watchdog.pinged(now), 0, 8);
   }
 
   goaway(code: number): void {
@@ -168,7 +152,7 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
     this.#end();
   }
 
-  // --- what the roles use ---
+  // --- what the roles and the receiver use ---
 
   /** A new stream; its slot is taken. */
   open(streamId: number): Stream {
@@ -191,13 +175,13 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
 
   /** The peer broke the protocol on one stream (RFC 9113 § 5.4.2). */
   streamError(stream: Stream, code: number): void {
-    this.#rates.streamErrors.take(this.now);
+    this.#streamErrors.take(this.now);
     this.#abandon(stream, code, { kind: "protocol-error", code });
   }
 
   /** RST_STREAM for a stream that is not open here. */
   refuse(streamId: number, code: number): void {
-    (code === ErrorCode.REFUSED_STREAM ? this.#rates.refusals : this.#rates.streamErrors).take(this.now);
+    (code === ErrorCode.REFUSED_STREAM ? this.#refusals : this.#streamErrors).take(this.now);
     this.#sendReset(streamId, code);
   }
 
@@ -208,6 +192,12 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
 
   isIdle(streamId: number): boolean {
     return streamId > this.lastStreamId;
+  }
+
+  /** The peer reset a stream: the visitor has left. */
+  cancelledByPeer(stream: Stream, code: number): void {
+    this.#close(stream);
+    this.#cancel(stream, { kind: "peer-reset", code });
   }
 
   fail(error: unknown): void {
@@ -246,7 +236,7 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
   }
 
   credit(stream: Stream, bytes: number): void {
-    this.#budget.give(stream, bytes);
+    this.budget.give(stream, bytes);
     if (stream.closed || stream.remoteEnded) return;
     stream.uncredited += bytes;
     if (stream.uncredited >= this.local.streamWindow >>> 1) this.#creditStream(stream);
@@ -254,7 +244,7 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
 
   stopReading(stream: Stream): void {
     stream.discarding = true;
-    this.#budget.release(stream);
+    this.budget.release(stream);
     if (stream.localEnded && !stream.remoteEnded) this.sendReset(stream, ErrorCode.NO_ERROR);
   }
 
@@ -262,250 +252,35 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
     this.#cancelled.delete(stream);
   }
 
-  // --- FrameSink ---
-
-  begin(type: number, flags: number, streamId: number, length: number): void {
-    if (length > limits.MAX_FRAME_SIZE)
-      throw new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `a frame of ${length} bytes`);
-    if (!this.#settingsCame && (type !== FrameType.SETTINGS || (flags & Flag.ACK) !== 0))
-      throw protocolError("the first frame is not SETTINGS");
-    if (
-      this.#block.open
-        ? type !== FrameType.CONTINUATION || streamId !== this.#block.streamId
-        : type === FrameType.CONTINUATION
-    ) {
-      throw protocolError("CONTINUATION frames must follow their HEADERS, and nothing else may");
-    }
-    if (type === FrameType.DATA) this.#beginData(streamId, length);
-    else if (type === FrameType.CONTINUATION) this.#block.checkContinuation(length);
-    else if (type > FrameType.CONTINUATION) this.#rates.unknown.take(this.now);
-  }
-
-  data(chunk: Buffer): void {
-    const stream = this.#dataStream;
-    if (stream === undefined || stream.closed) return;
-    if (stream.contentLeft >= 0) {
-      stream.contentLeft -= chunk.length;
-      if (stream.contentLeft < 0) {
-        this.streamError(stream, ErrorCode.PROTOCOL_ERROR);
-        return;
-      }
-    }
-    if (stream.discarding) return;
-    this.#budget.hold(stream, chunk.length);
-    if (!stream.closed) stream.handler.onData(chunk);
-  }
-
-  dataEnd(flags: number, padding: number): void {
-    const stream = this.#dataStream;
-    this.#dataStream = undefined;
-    if (this.#dataLength - padding === 0 && (flags & Flag.END_STREAM) === 0) this.#rates.emptyData.take(this.now);
-    if (stream === undefined || stream.closed) return;
-    if (stream.discarding) this.credit(stream, this.#dataLength);
-    else if (padding > 0) this.credit(stream, padding);
-    if ((flags & Flag.END_STREAM) !== 0) this.remoteEnded(stream, []);
-  }
-
-  frame(type: number, flags: number, streamId: number, payload: Buffer): void {
-    switch (type) {
-      case FrameType.HEADERS:
-        this.#onHeaders(flags, streamId, payload);
-        break;
-      case FrameType.CONTINUATION:
-        this.#block.append(payload);
-        if ((flags & Flag.END_HEADERS) !== 0) this.#onHeaderList();
-        break;
-      case FrameType.PRIORITY:
-        this.#rates.priorities.take(this.now);
-        if (streamId === 0) throw protocolError("PRIORITY on stream 0");
-        if (payload.length !== 5) throw sizeError("PRIORITY", payload.length);
-        checkDependency(streamId, payload, 0);
-        break;
-      case FrameType.RST_STREAM:
-        this.#onReset(streamId, payload);
-        break;
-      case FrameType.SETTINGS:
-        this.#onSettings(flags, streamId, payload);
-        break;
-      case FrameType.PUSH_PROMISE:
-        throw protocolError("PUSH_PROMISE, which is not allowed here");
-      case FrameType.PING:
-        this.#onPing(flags, streamId, payload);
-        break;
-      case FrameType.GOAWAY:
-        if (streamId !== 0) throw protocolError("GOAWAY on a stream");
-        if (payload.length < 8) throw sizeError("GOAWAY", payload.length);
-        this.peer.leaving = true;
-        this.handler.onGoaway?.(payload.readUInt32BE(4), payload.readUInt32BE(0) & 0x7fff_ffff);
-        break;
-      case FrameType.WINDOW_UPDATE:
-        this.#onWindowUpdate(streamId, payload);
-        break;
-      default:
-    }
-  }
-
-  // --- frames in ---
-
   #readPreface(bytes: Buffer): number {
     const taken = Math.min(this.#prefaceLeft, bytes.length);
     const from = PREFACE.length - this.#prefaceLeft;
     if (PREFACE.compare(bytes, 0, taken, from, from + taken) !== 0)
       throw protocolError("the peer does not speak HTTP/2");
     this.#prefaceLeft -= taken;
-    if (this.#prefaceLeft === 0) this.#watchdog.prefaceAt(this.now);
+    if (this.#prefaceLeft === 0) this.watchdog.prefaceAt(this.now);
     return taken;
-  }
-
-  #beginData(streamId: number, length: number): void {
-    if (streamId === 0) throw protocolError("DATA on stream 0");
-    // The connection's window follows arrival, whatever becomes of the bytes.
-    this.#window -= length;
-    if (this.#window < 0)
-      throw new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window allows");
-    this.#arrived += length;
-    if (this.#arrived >= this.#windowSize >>> 1) {
-      this.#windowUpdate(0, this.#arrived);
-      this.#window += this.#arrived;
-      this.#arrived = 0;
-    }
-    this.#dataLength = length;
-    const stream = this.streams.get(streamId);
-    this.#dataStream = stream;
-    if (stream === undefined) {
-      if (this.isIdle(streamId)) throw protocolError(`DATA on idle stream ${streamId}`);
-      if (!this.#resetIds.has(streamId)) this.refuse(streamId, ErrorCode.STREAM_CLOSED);
-      return;
-    }
-    if (stream.remoteEnded) {
-      this.#dataStream = undefined;
-      this.streamError(stream, ErrorCode.STREAM_CLOSED);
-      return;
-    }
-    stream.receiveWindow -= length;
-    if (stream.receiveWindow + this.local.windowInFlight < 0)
-      throw new Http2ConnectionError(
-        ErrorCode.FLOW_CONTROL_ERROR,
-        `more DATA than the window of stream ${streamId} allows`,
-      );
-  }
-
-  #onHeaders(flags: number, streamId: number, payload: Buffer): void {
-    if (streamId === 0) throw protocolError("HEADERS on stream 0");
-    const whole = (flags & Flag.END_HEADERS) !== 0;
-    this.#block.begin(streamId, (flags & Flag.END_STREAM) !== 0, headersContent(flags, streamId, payload), whole);
-    if (whole) this.#onHeaderList();
-  }
-
-  #onHeaderList(): void {
-    const { streamId, endStream } = this.#block;
-    // Decoded in any case: the tables must stay in step (RFC 9113 § 4.3).
-    const list = this.#block.decode();
-    const stream = this.streams.get(streamId);
-    if (stream === undefined) this.#role.opened(this, streamId, list, endStream);
-    else if (stream.remoteEnded) this.streamError(stream, ErrorCode.STREAM_CLOSED);
-    else if (list === undefined) this.streamError(stream, ErrorCode.PROTOCOL_ERROR);
-    else this.#role.listed(this, stream, list, endStream);
-  }
-
-  #onReset(streamId: number, payload: Buffer): void {
-    if (streamId === 0 || this.isIdle(streamId)) throw protocolError(`RST_STREAM on idle stream ${streamId}`);
-    if (payload.length !== 4) throw sizeError("RST_STREAM", payload.length);
-    this.#rates.resets.take(this.now);
-    const stream = this.streams.get(streamId);
-    if (stream === undefined) return;
-    this.#close(stream);
-    this.#cancel(stream, { kind: "peer-reset", code: payload.readUInt32BE(0) });
-  }
-
-  #onSettings(flags: number, streamId: number, payload: Buffer): void {
-    if (streamId !== 0) throw protocolError("SETTINGS on a stream");
-    this.#rates.settings.take(this.now);
-    if ((flags & Flag.ACK) !== 0) {
-      if (payload.length !== 0) throw sizeError("SETTINGS with ACK", payload.length);
-      const shrunk = this.local.acknowledged(this.now);
-      if (shrunk !== 0) this.#adoptStreamWindow(shrunk);
-      return;
-    }
-    const delta = this.peer.apply(payload);
-    this.encoder.setMaxTableSize(this.peer.headerTableSize);
-    this.sender.maxFrameSize = this.peer.maxFrameSize;
-    // Before any DATA that the new values allow (RFC 9113 § 6.5.3).
-    this.output.frameHeader(0, FrameType.SETTINGS, Flag.ACK, 0);
-    if (delta !== 0) this.#moveSendWindows(delta);
-    if (this.#settingsCame) return;
-    this.#settingsCame = true;
-    this.handler.onReady?.();
-  }
-
-  #moveSendWindows(delta: number): void {
-    for (const stream of this.streams.values()) {
-      stream.sendWindow += delta;
-      if (stream.sendWindow > limits.MAX_WINDOW) {
-        throw new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a SETTINGS frame overflows a stream's window");
-      }
-      if (stream.queue !== undefined) this.sender.opened(stream);
-    }
-  }
-
-  #onPing(flags: number, streamId: number, payload: Buffer): void {
-    if (streamId !== 0) throw protocolError("PING on a stream");
-    if (payload.length !== 8) throw sizeError("PING", payload.length);
-    this.#rates.pings.take(this.now);
-    if ((flags & Flag.ACK) !== 0) {
-      const roundTrip = this.#watchdog.ponged(payload, this.now);
-      if (roundTrip !== undefined) this.handler.onPong?.(roundTrip);
-      return;
-    }
-    this.output.frameHeader(8, FrameType.PING, Flag.ACK, 0);
-    this.output.append(payload, 0, 8);
-  }
-
-  #onWindowUpdate(streamId: number, payload: Buffer): void {
-    if (payload.length !== 4) throw sizeError("WINDOW_UPDATE", payload.length);
-    this.#rates.windowUpdates.take(this.now);
-    const increment = payload.readUInt32BE(0) & 0x7fff_ffff;
-    if (streamId === 0) {
-      if (increment === 0) throw protocolError("WINDOW_UPDATE of 0");
-      this.sender.window += increment;
-      if (this.sender.window > limits.MAX_WINDOW)
-        throw new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window overflows");
-      this.sender.opened(undefined);
-      return;
-    }
-    const stream = this.streams.get(streamId);
-    if (stream === undefined) {
-      if (this.isIdle(streamId)) throw protocolError(`WINDOW_UPDATE on idle stream ${streamId}`);
-      return;
-    }
-    if (increment === 0) {
-      this.streamError(stream, ErrorCode.PROTOCOL_ERROR);
-      return;
-    }
-    stream.sendWindow += increment;
-    if (stream.sendWindow > limits.MAX_WINDOW) this.streamError(stream, ErrorCode.FLOW_CONTROL_ERROR);
-    else if (stream.queue !== undefined) this.sender.opened(stream);
   }
 
   // --- flow control ---
 
-  #windowUpdate(streamId: number, increment: number): void {
+  windowUpdate(streamId: number, increment: number): void {
     this.output.frameHeader(4, FrameType.WINDOW_UPDATE, 0, streamId);
     this.output.uint32(increment);
   }
 
   #creditStream(stream: Stream): void {
-    this.#windowUpdate(stream.id, stream.uncredited);
+    this.windowUpdate(stream.id, stream.uncredited);
     stream.receiveWindow += stream.uncredited;
     stream.uncredited = 0;
   }
 
   #press(): void {
-    if (!this.dead) this.local.announceStreamWindow(this.#budget.pressed, this.now);
+    if (!this.dead) this.local.announceStreamWindow(this.budget.pressed, this.now);
   }
 
   /** The peer has adopted our new initial window: it moved all its streams' windows by `delta` (RFC 9113 § 6.9.2). */
-  #adoptStreamWindow(delta: number): void {
+  adoptStreamWindow(delta: number): void {
     for (const stream of this.streams.values()) {
       stream.receiveWindow += delta;
       // Credit held back for a larger window could be all that the smaller one has.
@@ -526,7 +301,7 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
     stream.closed = true;
     this.streams.delete(stream.id);
     this.sender.forget(stream);
-    this.#budget.release(stream);
+    this.budget.release(stream);
   }
 
   #cancel(stream: Stream, cancel: StreamCancel): void {
@@ -556,7 +331,7 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
   #sendGoaway(code: number, debug: string): void {
     const text = Buffer.from(debug.slice(0, limits.MAX_DEBUG_DATA), "latin1");
     this.output.frameHeader(8 + text.length, FrameType.GOAWAY, 0, 0);
-    this.output.uint32(this.#role.isServer ? this.lastStreamId : 0);
+    this.output.uint32(this.role.isServer ? this.lastStreamId : 0);
     this.output.uint32(code);
     this.output.append(text, 0, text.length);
   }
@@ -570,12 +345,4 @@ export class Connection implements Http2Connection, FrameSink, StreamOwner {
       this.#cancel(stream, { kind: "connection-closed" });
     }
   }
-}
-
-export function protocolError(message: string): Http2ConnectionError {
-  return new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message);
-}
-
-function sizeError(type: string, length: number): Http2ConnectionError {
-  return new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${type} with ${length} bytes`);
 }

@@ -17,3 +17,11 @@ export class Http2ConnectionError extends UnderpassError {
     this.http2Code = http2Code;
   }
 }
+
+export function protocolError(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message);
+}
+
+export function sizeError(type: string, length: number): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${type} with ${length} bytes`);
+}

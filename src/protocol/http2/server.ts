@@ -1,7 +1,7 @@
 /** The server role, which is the connector's: the edge opens all streams. */
 import type { HeaderField } from "../bytes/header-field.ts";
-import { Connection, protocolError, type Role } from "./connection.ts";
-import { Http2ConnectionError } from "./errors.ts";
+import { Connection, type Role } from "./connection.ts";
+import { Http2ConnectionError, protocolError } from "./errors.ts";
 import { requestHead, validTrailers } from "./head.ts";
 import { MAX_ACTIVE_STREAMS } from "./limits.ts";
 import { ErrorCode, type Http2Connection, type Http2ConnectionHandler, type Http2Options } from "./types.ts";
