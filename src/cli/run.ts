@@ -11,7 +11,7 @@ import type { Logger } from "../types.ts";
 import { drawBox } from "./box.ts";
 import type { CliIo, ShutdownSignal } from "./io.ts";
 import type { Loaded } from "./load.ts";
-import { createLogger } from "./log.ts";
+import { LateLogger } from "./late-logger.ts";
 import { logStart } from "./start-log.ts";
 
 export type StartTunnel = (config: TunnelConfig, runtime: TunnelRuntime) => Tunnel;
@@ -24,39 +24,49 @@ export async function runTunnel(loaded: Loaded, io: CliIo, scrubber: Scrubber, s
   const { plan, settings } = loaded;
   const { config } = plan;
   await assertBindable(config.edgeBindAddress, settings.get("edge-bind-address")?.where ?? "");
-  const logger = createLogger(loaded.log, io.stderr, scrubber);
-  // Nobody reading the address is no reason to end.
-  io.stdout.on("error", () => {});
-  logStart(logger, config, settings, io.env);
-  for (const note of plan.notes) logger.info(note);
-  for (const warning of plan.warnings) logger.warn(warning);
-  if (config.identity.mode === "quick") {
-    logger.info(
-      "Quick tunnels are for trying things out: they need no account, come without any promise of uptime, and are subject to " +
-        "Cloudflare's terms (https://www.cloudflare.com/website-terms/). A named tunnel is for everything else.",
-    );
-    logger.info(`Requesting new quick Tunnel on ${new URL(config.identity.quickService).host}...`);
-  }
+  const late = new LateLogger();
+  logStart(late, config, settings, io.env);
+  for (const note of plan.notes) late.info(note);
+  for (const warning of plan.warnings) late.warn(warning);
+  if (config.identity.mode === "quick") logQuick(late, config.identity.quickService);
   let release = () => {};
+  let ended: Promise<Error | undefined>;
   try {
-    const tunnel = start(config, { logger });
-    release = closeOnSignal(tunnel, io, logger);
-    logger.info(`Generated Connector ID: ${tunnel.connectorId}`);
-    logger.info("Initial protocol http2");
-    if (config.identity.mode === "quick") tunnel.on("url", (url) => announce(url, io, logger));
-    writePidFile(tunnel, settings.string("pidfile"), io, logger);
+    // Nobody reading the address is no reason to end.
+    io.stdout.on("error", () => {});
+    const tunnel = start(config, { logger: late });
+    release = closeOnSignal(tunnel, io, late);
+    late.info(`Generated Connector ID: ${tunnel.connectorId}`);
+    late.info("Initial protocol http2");
+    if (config.identity.mode === "quick") tunnel.on("url", (url) => announce(url, io, late));
+    writePidFile(tunnel, settings.string("pidfile"), io, late);
     // Both report the final error; `finished` is the one that is looked at.
     tunnel.registered.catch(() => {});
-    await tunnel.finished;
-    logger.info("Tunnel server stopped");
-    return 0;
+    ended = tunnel.finished.then(() => undefined, asError);
   } catch (error) {
-    logger.error("Initiating shutdown", { error });
-    return 1;
-  } finally {
-    release();
-    await logger.end();
+    ended = Promise.resolve(asError(error));
   }
+  const { createLogger } = await import("./log.ts");
+  const logger = createLogger(loaded.log, io.stderr, scrubber);
+  late.attach(logger);
+  const error = await ended;
+  if (error === undefined) logger.info("Tunnel server stopped");
+  else logger.error("Initiating shutdown", { error });
+  release();
+  await logger.end();
+  return error === undefined ? 0 : 1;
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+function logQuick(logger: Logger, service: string): void {
+  logger.info(
+    "Quick tunnels are for trying things out: they need no account, come without any promise of uptime, and are subject to " +
+      "Cloudflare's terms (https://www.cloudflare.com/website-terms/). A named tunnel is for everything else.",
+  );
+  logger.info(`Requesting new quick Tunnel on ${new URL(service).host}...`);
 }
 
 /** The first signal drains, the second ends the drain, the third does not wait for anything. */
