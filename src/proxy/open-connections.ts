@@ -3,10 +3,6 @@ export class OpenConnections {
   #count = 0;
   #waiting: (() => void)[] = [];
 
-  get count(): number {
-    return this.#count;
-  }
-
   opened(): void {
     this.#count++;
   }

@@ -76,10 +76,6 @@ export class OriginPool {
     this.#maxIdle = options.keepAliveConnections === 0 ? 2 : options.keepAliveConnections;
   }
 
-  get idle(): number {
-    return this.#idle.length;
-  }
-
   /** The idle connection that was used last, handed to `user`. */
   acquire(user: ConnectionUser): HttpConnection | undefined {
     const found = this.#idle.pop();

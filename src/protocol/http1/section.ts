@@ -29,11 +29,6 @@ export class Section {
     this.#what = what;
   }
 
-  /** Bytes held of a section that is not complete. */
-  get length(): number {
-    return this.#length;
-  }
-
   clear(): void {
     this.#held = undefined;
     this.#length = 0;
