@@ -2,15 +2,26 @@
 /** The `underpass` command: ties the process to cli/dispatch.ts, and alone decides how the process ends. */
 import process from "node:process";
 import { main } from "./dispatch.ts";
-import type { CliIo, ShutdownSignal } from "./io.ts";
+import type { CliIo, OutputStream, ShutdownSignal } from "./io.ts";
 
 /** What may still hold the process back once its command is done, e.g. a reader of stderr that stopped reading. */
 const EXIT_GRACE_MS = 1000;
 
+/** Whoever read this stream may be gone (`underpass --help | head -1`): no reason to end with a stack trace. */
+function guarded(stream: OutputStream): OutputStream {
+  if (stream.listenerCount("error") === 0) stream.on("error", () => {});
+  return stream;
+}
+
 const io: CliIo = {
   env: process.env,
-  stdout: process.stdout,
-  stderr: process.stderr,
+  // Opened when first used: each costs a millisecond or two.
+  get stdout() {
+    return guarded(process.stdout);
+  },
+  get stderr() {
+    return guarded(process.stderr);
+  },
   onSignal(listener) {
     const signals: readonly ShutdownSignal[] = ["SIGINT", "SIGTERM"];
     for (const signal of signals) process.on(signal, listener);

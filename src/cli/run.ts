@@ -32,13 +32,15 @@ export async function runTunnel(loaded: Loaded, io: CliIo, scrubber: Scrubber, s
   let release = () => {};
   let ended: Promise<Error | undefined>;
   try {
-    // Nobody reading the address is no reason to end.
-    io.stdout.on("error", () => {});
     const tunnel = start(config, { logger: late });
     release = closeOnSignal(tunnel, io, late);
     late.info(`Generated Connector ID: ${tunnel.connectorId}`);
     late.info("Initial protocol http2");
-    if (config.identity.mode === "quick") tunnel.on("url", (url) => announce(url, io, late));
+    if (config.identity.mode === "quick") {
+      // Nobody reading the address is no reason to end.
+      io.stdout.on("error", () => {});
+      tunnel.on("url", (url) => announce(url, io, late));
+    }
     writePidFile(tunnel, settings.string("pidfile"), io, late);
     // Both report the final error; `finished` is the one that is looked at.
     tunnel.registered.catch(() => {});

@@ -1,0 +1,151 @@
+/** The built command as its own process: signals, closed and stuck pipes, the end. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type MockEdge, startMockEdge } from "../../src/mock-edge/index.ts";
+import { type Command, cliPath, startCommand } from "../end-to-end/start.ts";
+
+let edge: MockEdge;
+let origin: Server;
+let originUrl: string;
+const running: Command[] = [];
+
+beforeAll(async () => {
+  edge = await startMockEdge();
+  origin = createServer((request, response) => {
+    if (request.url === "/never") return;
+    response.end("from the origin");
+  });
+  origin.listen(0, "127.0.0.1");
+  await once(origin, "listening");
+  const address = origin.address();
+  originUrl = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`;
+});
+
+afterEach(async () => {
+  for (const { child, exit } of running.splice(0)) {
+    child.kill("SIGKILL");
+    await exit;
+  }
+});
+
+afterAll(async () => {
+  await edge.close();
+  origin.closeAllConnections();
+  origin.close();
+});
+
+async function start(...args: string[]): Promise<Command> {
+  const env = { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", TUNNEL_TOKEN: edge.issueToken() };
+  const edges = ["--edge", edge.edgeAddress, "--edge", edge.edgeAddress, "--cacert", await edge.caFile()];
+  const command = startCommand([...args, ...edges], { env });
+  running.push(command);
+  return command;
+}
+
+async function registered(): Promise<void> {
+  await edge.registered(2);
+}
+
+async function gone(): Promise<void> {
+  await edge.until(() => edge.connections.length === 0);
+}
+
+describe("signals", () => {
+  it.each(["SIGTERM", "SIGINT"] as const)("%s drains and exits 0", async (signal) => {
+    const command = await start("run", "--url", originUrl);
+    await registered();
+    expect(await (await edge.fetch("/")).text()).toBe("from the origin");
+    command.child.kill(signal);
+    expect(await command.exit).toBe(0);
+    expect(command.output.stderr).toContain("Initiating graceful shutdown due to signal");
+    expect(command.output.stdout).toBe("");
+    await gone();
+  });
+
+  it("a second one does not wait for a request that never ends", async () => {
+    const command = await start("run", "--url", originUrl, "--grace-period", "3m");
+    await registered();
+    const arrived = once(origin, "request");
+    const asked = edge.fetch("/never").catch(() => "cut off");
+    await arrived;
+    command.child.kill("SIGTERM");
+    await command.saw("Initiating graceful shutdown");
+    command.child.kill("SIGTERM");
+    expect(await command.exit).toBe(0);
+    await asked;
+    await gone();
+  });
+});
+
+describe("stderr", () => {
+  it("closed by its reader does not end the tunnel", async () => {
+    const command = await start("run", "--url", originUrl, "--loglevel", "debug");
+    command.child.stderr?.destroy();
+    await registered();
+    for (let count = 0; count < 20; count++) {
+      expect(await (await edge.fetch("/")).text()).toBe("from the origin");
+    }
+    command.child.kill("SIGTERM");
+    expect(await command.exit).toBe(0);
+    await gone();
+  });
+
+  it("that nobody reads does not stop the tunnel, nor its end", async () => {
+    const command = await start("run", "--url", originUrl, "--loglevel", "debug");
+    await command.saw("Starting tunnel");
+    command.child.stderr?.pause();
+    await registered();
+    // Some 2 MB of log, more than the pipe and the backlog take together.
+    const path = `/${"x".repeat(3900)}`;
+    for (let count = 0; count < 500; count++) await (await edge.fetch(path)).arrayBuffer();
+    expect(await (await edge.fetch("/")).text()).toBe("from the origin");
+    command.child.kill("SIGTERM");
+    expect(await command.exit).toBe(0);
+    await gone();
+  });
+});
+
+describe("stdout", () => {
+  it("has a quick tunnel's address alone; closed, it does not end the tunnel", async () => {
+    const command = await start("--url", originUrl, "--quick-service", edge.quickUrl);
+    await edge.registered(1);
+    await command.saw("https://");
+    command.child.kill("SIGTERM");
+    expect(await command.exit).toBe(0);
+    expect(command.output.stdout).toMatch(/^https:\/\/\S+\n$/);
+    await gone();
+
+    const closed = await start("--url", originUrl, "--quick-service", edge.quickUrl);
+    closed.child.stdout?.destroy();
+    await edge.registered(1);
+    closed.child.kill("SIGTERM");
+    expect(await closed.exit).toBe(0);
+    await gone();
+  });
+
+  it("closed while help is printed is no stack trace", async () => {
+    const child = spawn(process.execPath, [cliPath, "run", "--help"], { stdio: ["ignore", "pipe", "pipe"] });
+    child.stdout.destroy();
+    let stderr = "";
+    child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+    expect(await once(child, "exit")).toEqual([0, null]);
+    expect(stderr).toBe("");
+  });
+});
+
+describe("quick tunnels", () => {
+  it.each([
+    [{ kind: "rate-limit", retryAfterSeconds: 77 } as const, /limits how many quick tunnels.*429.*try again in 77 s/],
+    [{ kind: "error-1015" } as const, /error 1015/],
+    [{ kind: "not-json" } as const, /did not answer with JSON/],
+    [{ kind: "refuse" } as const, /success is not true/],
+  ])("end with status 1 and the reason: %j", async (fault, message) => {
+    edge.failQuick(fault);
+    const command = await start("--url", originUrl, "--quick-service", edge.quickUrl);
+    expect(await command.exit).toBe(1);
+    expect(command.output.stderr).toMatch(message);
+    expect(command.output.stdout).toBe("");
+  });
+});
