@@ -43,12 +43,16 @@ export class RpcConnection {
   readonly #splitter = new FrameSplitter(MAX_RPC_MESSAGE_BYTES);
   readonly #caller: Caller;
   readonly #callee: Callee;
+  /** One that only calls is a connector's control stream: ending it tells the edge that the connector is leaving. */
+  readonly #serves: boolean;
+  #channelEnded = false;
   #messages = 0;
   #partialTimer: ReturnType<typeof setTimeout> | undefined;
   #resolveEnded: ((error: RpcError | undefined) => void) | undefined;
 
   constructor(channel: ByteChannel, implementations: readonly Implementation[]) {
     this.#channel = channel;
+    this.#serves = implementations.length > 0;
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -68,12 +72,14 @@ export class RpcConnection {
     return this.#caller.call(method, params, options);
   }
 
-  /** Releases what the peer lent us, says why, and ends the stream. Idempotent. */
+  /** Releases what the peer lent us, says why, and ends our side of the stream. Idempotent. */
   close(reason: string = SHUTDOWN): void {
-    if (this.#isEnded) return;
-    this.#caller.release();
-    this.#send(abortMessage(reason));
-    this.#finish(undefined);
+    if (!this.#isEnded) {
+      this.#caller.release();
+      this.#send(abortMessage(reason));
+      this.#finish(undefined);
+    }
+    this.#endChannel();
   }
 
   get #isEnded(): boolean {
@@ -130,15 +136,20 @@ export class RpcConnection {
   }
 
   #onAbort(reason: string): void {
-    if (reason === SHUTDOWN) this.#finish(undefined);
-    else this.#finish(new RpcError("aborted", `the peer ended the RPC connection: ${remoteText(reason)}`));
+    if (reason === SHUTDOWN) this.#onPeerGone(undefined);
+    else this.#onPeerGone(new RpcError("aborted", `the peer ended the RPC connection: ${remoteText(reason)}`));
   }
 
   #onEnd(error: Error | undefined): void {
     if (error !== undefined)
-      this.#finish(new RpcError("closed", `the RPC stream broke: ${error.message}`, { cause: error }));
-    else if (this.#splitter.partial) this.#finish(new RpcError("closed", "the RPC stream ended within a message"));
-    else this.#finish(undefined);
+      this.#onPeerGone(new RpcError("closed", `the RPC stream broke: ${error.message}`, { cause: error }));
+    else if (this.#splitter.partial) this.#onPeerGone(new RpcError("closed", "the RPC stream ended within a message"));
+    else this.#onPeerGone(undefined);
+  }
+
+  #onPeerGone(error: RpcError | undefined): void {
+    this.#finish(error);
+    if (this.#serves) this.#endChannel();
   }
 
   /** The peer broke the protocol: it is told so, and the connection is over. */
@@ -147,6 +158,7 @@ export class RpcConnection {
     this.#send(abortMessage(reason));
     const fault = error instanceof RpcError ? error.fault : "malformed";
     this.#finish(new RpcError(fault, `the peer broke the RPC protocol: ${reason}`, { cause: error }));
+    this.#endChannel();
   }
 
   #send(frame: Uint8Array): void {
@@ -155,6 +167,7 @@ export class RpcConnection {
       this.#channel.write(frame);
     } catch (error) {
       this.#finish(new RpcError("closed", `the RPC stream broke: ${messageOf(error)}`, { cause: error }));
+      this.#endChannel();
     }
   }
 
@@ -166,12 +179,17 @@ export class RpcConnection {
     const reason = error ?? new RpcError("closed", "the RPC connection has ended");
     this.#caller.end(reason);
     this.#callee.end(reason);
+    resolve(error);
+  }
+
+  #endChannel(): void {
+    if (this.#channelEnded) return;
+    this.#channelEnded = true;
     try {
       this.#channel.end();
     } catch {
       // It is gone already.
     }
-    resolve(error);
   }
 
   #watchPartial(): void {

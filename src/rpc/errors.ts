@@ -42,10 +42,10 @@ export class RpcError extends UnderpassError {
   }
 }
 
-/** The peer's text made fit for an error or a log line: short, and without control characters. */
+/** The peer's text made fit for an error or a log line: short, on one line, and without control characters. */
 export function remoteText(text: string): string {
   const short = text.length > MAX_REMOTE_TEXT ? `${text.slice(0, MAX_REMOTE_TEXT)}…` : text;
-  return short.replace(/[\u0000-\u001f\u007f-\u009f]/g, "\u{fffd}");
+  return short.replace(/[\t\n\r]+/g, " ").replace(/[\u0000-\u001f\u007f-\u009f]/g, "\u{fffd}");
 }
 
 /** Takes whatever was thrown, and never throws itself. */

@@ -52,7 +52,10 @@ export interface RegistrationClient {
   register(params: RegistrationParams, options: RegistrationCallOptions): Promise<RegistrationResult>;
   updateLocalConfiguration(config: Uint8Array, options: RegistrationCallOptions): Promise<void>;
   unregister(options: RegistrationCallOptions): Promise<void>;
-  /** Release, Abort "rpc: shutdown", end. Idempotent. */
+  /**
+   * Release, Abort "rpc: shutdown", end. Idempotent. Our side of the stream stays open until then, also when the edge has ended
+   * its own: to the edge its end means that the connector is leaving.
+   */
   close(): void;
   /** Resolves once when the RPC connection ended; undefined when in order. Never rejects. */
   readonly ended: Promise<Error | undefined>;

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import {
+  abortMessage,
   bootstrapReturnMessage,
   canceledMessage,
   exceptionMessage,
@@ -216,6 +217,21 @@ describe("registration, on the wire", () => {
     within.channel.deliver(bootstrapReturnMessage(0, 0).subarray(0, 20));
     within.channel.onEnd();
     expect(await within.client.ended).toMatchObject({ message: "the RPC stream ended within a message" });
+  });
+
+  it.each<[string, (channel: ScriptedChannel) => void]>([
+    ["ends its side", (channel) => channel.onEnd()],
+    ["aborts", (channel) => channel.deliver(abortMessage("rpc: shutdown"))],
+    ["aborts with a reason", (channel) => channel.deliver(abortMessage("maintenance"))],
+  ])("keeps its side open when the edge %s, until it is closed", async (_, end) => {
+    const { channel, client, sent } = scripted();
+    sent();
+    end(channel);
+    await client.ended;
+    expect(channel.ended).toBe(false);
+    client.close();
+    expect(channel.ended).toBe(true);
+    expect(sent()).toStrictEqual([]);
   });
 
   it("ends when a message is never completed", async () => {

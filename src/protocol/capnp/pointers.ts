@@ -59,7 +59,7 @@ export class MessageReader {
     if (this.#budget < 0) throw overLimit("message whose pointers lead to many times its own size");
   }
 
-  /** Undefined for a null pointer. Throws when the content's start is outside of its segment; its end is the caller's to check. */
+  /** Undefined for a null pointer. The content does not start before its segment; that it ends within is the caller's to check. */
   follow(at: number, segment: Segment): Target | undefined {
     const lo = this.view.getInt32(at, true);
     const hi = this.view.getUint32(at + 4, true);
@@ -86,15 +86,13 @@ export class MessageReader {
       throw malformed("double-far tag that is no struct or list pointer of offset 0");
     const content = this.segment(padHi);
     const start = content.start + (padLo >>> 3) * 8;
-    if (start > content.end) throw malformed("double-far pad that leads outside of its segment");
     return { segment: content, start, lo: tagLo, hi: this.view.getUint32(pad + 12, true) };
   }
 }
 
 function near(at: number, segment: Segment, lo: number, hi: number): Target {
   const start = at + 8 + (lo >> 2) * 8;
-  if ((lo & 3) < KIND_FAR && (start < segment.start || start > segment.end))
-    throw malformed("pointer that leads outside of its segment");
+  if (start < segment.start) throw malformed("pointer that leads outside of its segment");
   return { segment, start, lo, hi };
 }
 
