@@ -22,7 +22,7 @@ export interface CommandLine {
 }
 
 /** Flags that are no settings. */
-export type Switch = "help" | "version" | "json" | "short";
+type Switch = "help" | "version" | "json" | "short";
 
 const SWITCHES: ReadonlyMap<string, Switch> = new Map([
   ["help", "help"],

@@ -3,7 +3,7 @@ import type { MergedSettings } from "../config/merged.ts";
 import { expandHome } from "../config/files.ts";
 import type { CliIo } from "./io.ts";
 
-export type CommandLogLevel = "debug" | "info" | "warn" | "error" | "fatal";
+type CommandLogLevel = "debug" | "info" | "warn" | "error" | "fatal";
 
 export interface LogSettings {
   readonly level: CommandLogLevel;

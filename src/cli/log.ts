@@ -115,7 +115,7 @@ function plainValue(value: unknown, depth: number): unknown {
 }
 
 /** The message with those of its causes that say something new. */
-export function errorText(error: Error, depth = 0): string {
+function errorText(error: Error, depth = 0): string {
   const own = (error.message === "" ? error.name : error.message).slice(0, MAX_TEXT);
   const cause = error.cause instanceof Error && depth < MAX_DEPTH ? errorText(error.cause, depth + 1) : "";
   return cause === "" || own.includes(cause) ? own : `${own}: ${cause}`;

@@ -60,7 +60,7 @@ export async function loadConfigFile(path: string, env: Environment, where: stri
 }
 
 /** cloudflared's directories for config.yml and credentials, in its order (ingress § 1.1). Those in HOME only when there is one. */
-export function defaultDirectories(env: Environment): readonly string[] {
+function defaultDirectories(env: Environment): readonly string[] {
   const user = homeOf(env) === undefined ? [] : USER_DIRECTORIES.map((directory) => expandHome(directory, env));
   return process.platform === "win32" ? user : [...user, ...SYSTEM_DIRECTORIES];
 }
