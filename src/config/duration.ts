@@ -16,10 +16,10 @@ const MAX_MS = 2 ** 63 / 1e6;
 
 /** Milliseconds of a Go duration, or undefined when `text` is none. A bare number other than 0 is none. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^([+-]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|0)$/.exec(text);
+  const match = /^([+-]?)((?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|0)$/.exec(text);
   if (match?.[2] === undefined) return undefined;
   let milliseconds = 0;
-  for (const [, amount, unit] of match[2].matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) {
+  for (const [, amount, unit] of match[2].matchAll(/(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) {
     milliseconds += Number(amount) * (UNIT_MS[unit ?? ""] ?? Number.NaN);
   }
   if (milliseconds >= MAX_MS) return undefined;

@@ -71,7 +71,6 @@ export const settingsTable: readonly SettingSpec[] = [
   // Where requests go.
   supported("url", "string", "local service that requests go to", {
     env: ["TUNNEL_URL"],
-    fallback: "http://localhost:8080",
   }),
   supported("unix-socket", "string", "unix socket to use instead of --url", { env: ["TUNNEL_UNIX_SOCKET"] }),
   supported("proxy-connect-timeout", "duration", "time to connect to the origin, 0s = no limit", {
