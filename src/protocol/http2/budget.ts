@@ -1,27 +1,30 @@
 /**
- * The memory budget (ARCHITECTURE.md, flow control): one cap on what all streams of all connections of a tunnel hold that their
- * consumers have not taken. From half of it on windows shrink; at the cap the stream whose consumer has been
- * silent longest is reset.
+ * The memory budget (ARCHITECTURE.md, flow control): one cap on what all streams of all connections of a tunnel hold: bytes
+ * received that their consumers have not taken, and bytes to be sent that windows don't allow yet. From half of the cap on
+ * windows shrink; at the cap the stream is reset that has gone longest without anybody taking anything of it.
  */
+import { DEFAULT_MEMORY_LIMIT } from "./limits.ts";
 import type { MemoryBudget } from "./types.ts";
 
-const DEFAULT_LIMIT = 256 * 1024 * 1024;
-
-/** What the budget may do to a stream. */
+/** What the budget knows of a stream: a link of a list in the order of the last sign of life. Owned by the budget. */
 export interface Holder {
-  /** The budget is exhausted and this one was silent longest. Must give back all that it holds. */
+  heldBytes: number;
+  olderHolder: Holder | undefined;
+  newerHolder: Holder | undefined;
+  /** Nobody has taken anything of this one for longest: reset it. It no longer counts, as its consumer is told to drop what it holds. */
   evict(): void;
 }
 
-class Budget implements MemoryBudget {
+export class Budget implements MemoryBudget {
   readonly limit: number;
   #held = 0;
   #pressed = false;
-  /** In the order of their consumers' last sign of life, oldest first: an entry is put last again whenever its consumer takes something. */
-  readonly #holders = new Map<Holder, number>();
+  #oldest: Holder | undefined;
+  #newest: Holder | undefined;
   readonly #listeners = new Set<() => void>();
 
   constructor(limit: number) {
+    if (!(limit > 0)) throw new RangeError(`a memory budget of ${limit} bytes; it must be a number above 0`);
     this.limit = limit;
   }
 
@@ -29,47 +32,46 @@ class Budget implements MemoryBudget {
     return this.#held;
   }
 
-  /** Half of the budget is held, or was until a quarter of it came free again. */
+  /** Half of the limit is held, or was, until no more than a quarter is. */
   get pressed(): boolean {
     return this.#pressed;
   }
 
-  /** Called when `pressed` changes. Returns the function that ends it. */
+  /** `listener` is called when `pressed` changes, until the returned function is. */
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
+  /** May evict, the holder itself included. */
   hold(holder: Holder, bytes: number): void {
+    // A stream that held nothing gave its consumer nothing to take: its silence begins now.
+    if (holder.heldBytes === 0) this.#append(holder);
+    holder.heldBytes += bytes;
     this.#held += bytes;
-    this.#holders.set(holder, (this.#holders.get(holder) ?? 0) + bytes);
-    while (this.#held > this.limit) {
-      const silent = this.#holders.keys().next().value;
-      if (silent === undefined) break;
+    if (this.#held <= this.limit / 2) return;
+    while (this.#held > this.limit && this.#oldest !== undefined) {
+      const silent = this.#oldest;
       this.release(silent);
       silent.evict();
     }
     this.#press();
   }
 
-  /** The consumer has taken `bytes`. */
+  /** Somebody has taken `bytes`. */
   give(holder: Holder, bytes: number): void {
-    const before = this.#holders.get(holder);
-    if (before === undefined) return;
-    const given = Math.min(before, bytes);
+    const given = Math.min(bytes, holder.heldBytes);
+    if (given === 0) return;
+    holder.heldBytes -= given;
     this.#held -= given;
-    this.#holders.delete(holder);
-    if (before > given) this.#holders.set(holder, before - given);
-    this.#press();
+    this.#remove(holder);
+    if (holder.heldBytes > 0) this.#append(holder);
+    if (this.#pressed) this.#press();
   }
 
-  /** The stream has ended: nothing of it is held any more. */
+  /** Nothing of the stream is held any more. */
   release(holder: Holder): void {
-    const held = this.#holders.get(holder);
-    if (held === undefined) return;
-    this.#held -= held;
-    this.#holders.delete(holder);
-    this.#press();
+    this.give(holder, holder.heldBytes);
   }
 
   #press(): void {
@@ -78,11 +80,26 @@ class Budget implements MemoryBudget {
     this.#pressed = pressed;
     for (const listener of this.#listeners) listener();
   }
+
+  #append(holder: Holder): void {
+    holder.olderHolder = this.#newest;
+    if (this.#newest === undefined) this.#oldest = holder;
+    else this.#newest.newerHolder = holder;
+    this.#newest = holder;
+  }
+
+  #remove(holder: Holder): void {
+    const { olderHolder, newerHolder } = holder;
+    if (olderHolder === undefined) this.#oldest = newerHolder;
+    else olderHolder.newerHolder = newerHolder;
+    if (newerHolder === undefined) this.#newest = olderHolder;
+    else newerHolder.olderHolder = olderHolder;
+    holder.olderHolder = undefined;
+    holder.newerHolder = undefined;
+  }
 }
 
-export type { Budget };
-
 /** A budget of `limit` bytes, 256 MiB by default. Share one between the connections of a tunnel. */
-export function createMemoryBudget(limit: number = DEFAULT_LIMIT): Budget {
+export function createMemoryBudget(limit: number = DEFAULT_MEMORY_LIMIT): Budget {
   return new Budget(limit);
 }

@@ -1,8 +1,7 @@
 /** The client role, which is the edge's: for the mock edge and the load driver. */
-import type { HeaderField } from "../bytes/header-field.ts";
-import { Connection, type Role } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { protocolError } from "./errors.ts";
-import { responseHead, validTrailers } from "./head.ts";
+import { MAX_STREAM_ID } from "./frames.ts";
 import type { Stream } from "./stream.ts";
 import {
   type ClientFieldEncoder,
@@ -14,46 +13,19 @@ import {
   type Http2StreamHandler,
 } from "./types.ts";
 
-/** The last stream id that fits in 31 bits. */
-const LAST_STREAM_ID = 0x7fff_ffff;
-
-const CLIENT: Role = {
-  isServer: false,
-
-  opened(connection, streamId) {
-    if (!connection.wasReset(streamId)) throw protocolError(`HEADERS on stream ${streamId}, which is not open`);
-  },
-
-  listed(connection, stream: Stream, list: HeaderField[], end) {
-    if (stream.responded) {
-      if (!end || !validTrailers(list)) connection.streamError(stream, ErrorCode.PROTOCOL_ERROR);
-      else connection.remoteEnded(stream, list);
-      return;
-    }
-    const head = responseHead(list);
-    if (head === undefined || (head.status < 200 && end)) {
-      connection.streamError(stream, ErrorCode.PROTOCOL_ERROR);
-      return;
-    }
-    if (head.status < 200) return;
-    stream.responded = true;
-    // The answer to HEAD and a 304 name a length that does not come (RFC 9110 § 8.6), so it is checked only where content follows.
-    if (!end && head.contentLength !== undefined) stream.contentLeft = head.contentLength;
-    stream.handler.onResponse?.(head, end);
-    if (end && !stream.closed) connection.remoteEnded(stream, []);
-  },
-};
-
 class ClientConnection extends Connection implements Http2ClientConnection {
+  /** We take no pushes, so there are none. */
+  protected readonly lastPeerStreamId = 0;
   #nextStreamId = 1;
+  #peerLeaving = false;
 
   constructor(options: Http2Options, handler: Http2ConnectionHandler, now: number) {
-    super(CLIENT, options, handler, now);
+    super(false, options, handler, now);
   }
 
   get availableStreams(): number {
-    if (this.dead || this.leaving || this.peer.leaving || this.#nextStreamId > LAST_STREAM_ID) return 0;
-    return Math.max(0, this.peer.maxConcurrentStreams - this.streams.size);
+    if (this.dead || this.leaving || this.#peerLeaving || this.#nextStreamId > MAX_STREAM_ID) return 0;
+    return Math.max(0, this.peer.maxConcurrentStreams - this.streams.open.size);
   }
 
   request(
@@ -64,11 +36,61 @@ class ClientConnection extends Connection implements Http2ClientConnection {
     if (this.availableStreams === 0) return undefined;
     const streamId = this.#nextStreamId;
     this.#nextStreamId += 2;
-    this.lastStreamId = streamId;
-    const stream = this.open(streamId);
+    const stream = this.streams.begin(streamId);
     stream.handler = handler;
-    this.sender.headers(stream, encode, end);
+    // The slot that it takes is the peer's to count.
+    stream.isReleased = true;
+    this.streams.sendRequest(stream, encode, end);
     return stream;
+  }
+
+  protected isIdle(streamId: number): boolean {
+    return streamId >= this.#nextStreamId || (streamId & 1) === 0;
+  }
+
+  protected onNewList(streamId: number, endStream: boolean): void {
+    if (this.isIdle(streamId)) throw protocolError(`HEADERS on stream ${streamId}, which was not asked for`);
+    this.onClosedStream(streamId);
+    this.floods.overhead();
+    if (endStream) this.streams.resets.ended(streamId);
+  }
+
+  protected onList(stream: Stream, endStream: boolean): void {
+    if (stream.responded) this.#onTrailers(stream, endStream);
+    else this.#onResponse(stream, endStream);
+  }
+
+  /** The peer takes nothing above `lastStreamId`: what was sent there may be asked for again elsewhere (RFC 9113 § 6.8). */
+  protected onLeaving(lastStreamId: number): void {
+    this.#peerLeaving = true;
+    for (const stream of this.streams.open.values()) {
+      if (stream.id > lastStreamId) this.streams.peerReset(stream, ErrorCode.REFUSED_STREAM);
+    }
+  }
+
+  #onResponse(stream: Stream, endStream: boolean): void {
+    const head = this.list.response();
+    const isInterim = head !== undefined && head.status < 200;
+    if (head === undefined || (isInterim && endStream)) {
+      this.streams.error(stream, ErrorCode.PROTOCOL_ERROR);
+      return;
+    }
+    if (isInterim) {
+      this.floods.overhead();
+      return;
+    }
+    stream.responded = true;
+    const { contentLength } = this.list;
+    // Answers to HEAD, and 304, name a length that does not come (RFC 9110 § 8.6): it counts only where content follows.
+    if (!endStream && contentLength !== undefined) stream.contentLeft = contentLength;
+    stream.handler.onResponse?.(head, endStream);
+    if (endStream && !stream.closed) this.streams.remoteEnded(stream, []);
+  }
+
+  #onTrailers(stream: Stream, endStream: boolean): void {
+    const trailers = endStream ? this.list.trailers() : undefined;
+    if (trailers === undefined) this.streams.error(stream, ErrorCode.PROTOCOL_ERROR);
+    else this.streams.remoteEnded(stream, trailers);
   }
 }
 

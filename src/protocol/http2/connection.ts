@@ -1,348 +1,329 @@
 /**
- * The core of both roles: frames in, frames out, streams, settings, flow control. The roles differ in who opens streams and what a
- * header list means; that is `Role`.
+ * The core of both roles (RFC 9113): takes bytes, and hands each frame to what it concerns. Who opens streams, and what a header
+ * list means, differs: server.ts, client.ts. Connection errors are thrown, and caught where bytes or time come in.
  */
 import type { HeaderField } from "../bytes/header-field.ts";
-import { type Budget, createMemoryBudget } from "./budget.ts";
-import { Http2ConnectionError, protocolError } from "./errors.ts";
-import { RateLimit } from "./floods.ts";
-import { FrameReader } from "./frame-reader.ts";
-import { FrameType, PREFACE } from "./frames.ts";
-import { HpackEncoder } from "./hpack/encoder.ts";
-import * as limits from "./limits.ts";
+import { Budget, createMemoryBudget } from "./budget.ts";
+import { ControlFrames } from "./control-frames.ts";
+import { Http2ConnectionError, protocolError, streamClosedError } from "./errors.ts";
+import { Floods } from "./floods.ts";
+import { type FrameHandler, FrameReader } from "./frame-reader.ts";
+import { FrameWriter } from "./frame-writer.ts";
+import { Flag, FrameType, PREFACE } from "./frames.ts";
+import { HeaderList } from "./head.ts";
+import { HeaderBlock } from "./header-block.ts";
+import { HpackDecoder } from "./hpack/decoder.ts";
+import { HpackError } from "./hpack/errors.ts";
+import { DEFAULT_MAX_CONCURRENT_STREAMS, HEADER_TABLE_SIZE } from "./limits.ts";
 import { Output } from "./output.ts";
-import { Receiver } from "./receiver.ts";
-import { Sender } from "./sender.ts";
-import { LocalSettings, PeerSettings } from "./settings.ts";
-import { Stream, type StreamOwner } from "./stream.ts";
-import {
-  ErrorCode,
-  type FieldEncoder,
-  type Http2Connection,
-  type Http2ConnectionHandler,
-  type Http2Options,
-  type StreamCancel,
-} from "./types.ts";
+import { clientSettings, PeerSettings, serverSettings } from "./settings.ts";
+import type { Stream } from "./stream.ts";
+import { Streams } from "./streams.ts";
+import { ErrorCode, type Http2Connection, type Http2ConnectionHandler, type Http2Options } from "./types.ts";
 import { Watchdog } from "./watchdog.ts";
 
-/** What differs between server and client. */
-export interface Role {
-  readonly isServer: boolean;
-  /** HEADERS on a stream that is not open: opens it, or decides what is wrong. `list` is undefined when it was too large. */
-  opened(connection: Connection, streamId: number, list: HeaderField[] | undefined, end: boolean): void;
-  /** A header list on an open stream. */
-  listed(connection: Connection, stream: Stream, list: HeaderField[], end: boolean): void;
+const NO_TRAILERS: readonly HeaderField[] = [];
+
+function asConnectionError(error: unknown): Http2ConnectionError {
+  if (error instanceof Http2ConnectionError) return error;
+  if (error instanceof HpackError) {
+    return new Http2ConnectionError(ErrorCode.COMPRESSION_ERROR, error.message, { cause: error });
+  }
+  return new Http2ConnectionError(ErrorCode.INTERNAL_ERROR, "a handler failed", { cause: error });
 }
 
-export class Connection implements Http2Connection, StreamOwner {
-  readonly handler: Http2ConnectionHandler;
-  readonly output: Output;
-  readonly sender: Sender;
-  readonly encoder: HpackEncoder;
-  readonly local: LocalSettings;
-  readonly peer: PeerSettings;
-  readonly streams = new Map<number, Stream>();
-  /** Highest stream id that the peer has opened (server) or that we have (client). */
-  lastStreamId = 0;
-  /** We sent GOAWAY: the peer's new streams are refused. */
-  leaving = false;
-  dead = false;
-  now: number;
+export abstract class Connection implements Http2Connection, FrameHandler {
+  protected readonly handler: Http2ConnectionHandler;
+  protected readonly output: Output;
+  protected readonly peer: PeerSettings;
+  protected readonly floods: Floods;
+  protected readonly streams: Streams;
+  /** The header list that was decoded last. */
+  protected readonly list = new HeaderList();
+  /** We sent GOAWAY. */
+  protected leaving = false;
+  protected dead = false;
 
-  readonly role: Role;
-  readonly budget: Budget;
+  readonly #isServer: boolean;
+  readonly #writer: FrameWriter;
+  readonly #watchdog: Watchdog;
+  readonly #control: ControlFrames;
   readonly #unsubscribe: () => void;
-  readonly #receiver: Receiver;
-  readonly #reader: FrameReader;
-  readonly watchdog: Watchdog;
+  readonly #reader = new FrameReader(this);
+  readonly #block = new HeaderBlock();
+  readonly #decoder = new HpackDecoder(HEADER_TABLE_SIZE);
   /** Bytes of the preface that are still to come (server role). */
   #prefaceLeft: number;
-  readonly #resetIds = new Set<number>();
-  /** Cancelled streams whose consumer still works: they keep their slots. */
-  readonly #cancelled = new Set<Stream>();
-  readonly #streamErrors: RateLimit;
-  readonly #refusals: RateLimit;
+  /** The DATA frame that is arriving: its stream's id, and its stream where the content is wanted. */
+  #dataStreamId = 0;
+  #dataStream: Stream | undefined;
+  #dataIsEmpty = true;
 
-  constructor(role: Role, options: Http2Options, handler: Http2ConnectionHandler, now: number) {
-    this.role = role;
+  constructor(isServer: boolean, options: Http2Options, handler: Http2ConnectionHandler, now: number) {
+    const { budget = createMemoryBudget() } = options;
+    if (!(budget instanceof Budget)) throw new TypeError("options.budget must come from createMemoryBudget()");
+    this.#isServer = isServer;
     this.handler = handler;
-    this.now = now;
-    this.budget = (options.budget as Budget | undefined) ?? createMemoryBudget();
-    this.#unsubscribe = this.budget.subscribe(() => this.#press());
-    this.output = new Output(() => this.handler.onOutput());
-    this.encoder = new HpackEncoder();
-    this.sender = new Sender(this.output, this.encoder, this.budget, (stream) => this.#localEnded(stream));
-    const windowSize = options.connectionWindowSize ?? limits.CONNECTION_WINDOW;
-    this.#receiver = new Receiver(this, windowSize, now);
-    this.#reader = new FrameReader(this.#receiver);
-    this.#prefaceLeft = role.isServer ? PREFACE.length : 0;
-    this.watchdog = new Watchdog(options, now);
-    this.#streamErrors = new RateLimit(limits.STREAM_ERRORS, now);
-    this.#refusals = new RateLimit(limits.REFUSALS, now);
-    if (!role.isServer) this.output.append(PREFACE, 0, PREFACE.length);
-    this.peer = new PeerSettings(role.isServer);
-    this.local = new LocalSettings(this.output, options, role.isServer, now);
-    if (windowSize > 65_535) this.windowUpdate(0, windowSize - 65_535);
+    const floods = new Floods(now);
+    const output = new Output(() => handler.onOutput());
+    const writer = new FrameWriter(output);
+    const peer = new PeerSettings(isServer);
+    const watchdog = new Watchdog(options, isServer, now);
+    const streams = new Streams({ options, output, writer, budget, floods, peer });
+    this.floods = floods;
+    this.output = output;
+    this.peer = peer;
+    this.streams = streams;
+    this.#writer = writer;
+    this.#watchdog = watchdog;
+    this.#control = new ControlFrames({
+      handler,
+      streams,
+      writer,
+      peer,
+      floods,
+      watchdog,
+      isIdle: (streamId) => this.isIdle(streamId),
+      onLeaving: (lastStreamId) => this.onLeaving(lastStreamId),
+    });
+    this.#unsubscribe = budget.subscribe(() => this.#control.adaptWindows());
+    this.#prefaceLeft = isServer ? PREFACE.length : 0;
+    if (!isServer) writer.preface();
+    const window = streams.receiver.announceFirst();
+    const maxStreams = options.maxConcurrentStreams ?? DEFAULT_MAX_CONCURRENT_STREAMS;
+    writer.settings(isServer ? serverSettings(maxStreams, window) : clientSettings(window));
+    watchdog.awaitAcknowledgement();
+    streams.receiver.openConnection();
+  }
+
+  // --- What the roles know ---
+
+  /** The highest id of the peer's streams that was taken in: our GOAWAY names it. */
+  protected abstract readonly lastPeerStreamId: number;
+  /** No stream with this id has been opened yet. */
+  protected abstract isIdle(streamId: number): boolean;
+  /** A header list for a stream that is not open; `selfDependent` by its priority fields. */
+  protected abstract onNewList(streamId: number, endStream: boolean, selfDependent: boolean): void;
+  /** A header list for an open stream whose peer's side has not ended. */
+  protected abstract onList(stream: Stream, endStream: boolean): void;
+  /** The peer sent GOAWAY. */
+  protected abstract onLeaving(lastStreamId: number): void;
+
+  /** A frame with content on a stream that is not open. What comes on one that we reset is no error. */
+  protected onClosedStream(streamId: number): void {
+    if (this.isIdle(streamId)) throw protocolError(`a frame on idle stream ${streamId}`);
+    if (!this.streams.resets.has(streamId)) {
+      throw streamClosedError(`a frame on stream ${streamId}, which the peer has ended`);
+    }
   }
 
   // --- Http2Connection ---
 
   get openStreams(): number {
-    return this.streams.size;
+    return this.streams.open.size;
   }
 
   get activeStreams(): number {
-    return this.streams.size + this.#cancelled.size;
+    return this.streams.active;
+  }
+
+  get deadline(): number | undefined {
+    return this.dead ? undefined : this.#watchdog.deadline;
   }
 
   receive(bytes: Buffer, now: number): void {
     if (this.dead || bytes.length === 0) return;
-    this.now = now;
-    this.watchdog.heard(now);
+    this.floods.now = now;
+    this.#watchdog.heard(now);
     try {
-      const from = this.#prefaceLeft > 0 ? this.#readPreface(bytes) : 0;
-      if (this.#prefaceLeft === 0) this.#reader.read(bytes, from);
-      if (this.output.outstanding > limits.MAX_OUTPUT_BYTES) {
-        throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "the peer does not read what it asks for");
-      }
+      const from = this.#prefaceLeft > 0 ? this.#readPreface(bytes, now) : 0;
+      if (this.#prefaceLeft === 0) this.#reader.receive(bytes, from);
+      this.#writer.checkUnread();
+      this.streams.sender.drain();
     } catch (error) {
-      this.fail(error);
+      this.#fail(error);
     }
   }
 
   takeOutput(): Buffer | undefined {
-    return this.output.take();
+    const buffer = this.output.take();
+    if (buffer !== undefined) this.#writer.taken();
+    return buffer;
   }
 
   recycle(buffer: Buffer): void {
-    this.output.recycle(buffer);
-    if (!this.dead && this.output.outstanding < limits.OUTPUT_LOW_WATER) this.sender.drain();
-  }
-
-  get deadline(): number | undefined {
-    return this.dead
-      ? undefined
-      : this.watchdog.deadline(this.#prefaceLeft, this.#receiver.settingsCame, this.local.unacknowledgedSince);
+    if (!this.output.recycle(buffer) || this.dead) return;
+    this.#watchdog.moved();
+    if (!this.streams.sender.wantsDrain) return;
+    try {
+      this.streams.sender.drain();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   tick(now: number): void {
     if (this.dead) return;
-    this.now = now;
+    this.floods.now = now;
     try {
-      if (this.watchdog.tick(now, this.#prefaceLeft, this.#receiver.settingsCame, this.local.unacknowledgedSince))
-        this.ping(now);
+      if (this.#watchdog.tick(now)) this.#ping(now, true);
     } catch (error) {
-      this.fail(error);
+      this.#fail(error);
     }
   }
 
   ping(now: number): void {
-    if (this.dead) return;
-    this.output.frameHeader(8, FrameType.PING, 0, 0);
-    this.output.append(this.watchdog.pinged(now), 0, 8);
+    if (!this.dead) this.#ping(now, false);
   }
 
   goaway(code: number): void {
     if (this.dead || this.leaving) return;
     this.leaving = true;
-    this.#sendGoaway(code, "");
+    this.#writer.goaway(this.lastPeerStreamId, code, "");
   }
 
   socketClosed(): void {
     this.#end();
   }
 
-  // --- what the roles and the receiver use ---
+  // --- FrameHandler ---
 
-  /** A new stream; its slot is taken. */
-  open(streamId: number): Stream {
-    const stream = new Stream(this, streamId, this.peer.initialWindowSize, this.local.streamWindow);
-    stream.handlerCancel = (cancel) => this.#abandon(stream, ErrorCode.ENHANCE_YOUR_CALM, cancel);
-    this.streams.set(streamId, stream);
-    return stream;
+  dataBegins(streamId: number, length: number): void {
+    if (!this.#control.settingsCame) throw protocolError("the first frame is not SETTINGS");
+    if (streamId === 0) throw protocolError("DATA on stream 0");
+    const { open, receiver } = this.streams;
+    receiver.connectionReceives(length);
+    this.#dataStreamId = streamId;
+    this.#dataStream = undefined;
+    this.#dataIsEmpty = true;
+    const stream = open.get(streamId);
+    if (stream === undefined) this.onClosedStream(streamId);
+    else if (stream.remoteEnded) this.streams.error(stream, ErrorCode.STREAM_CLOSED);
+    else if (!receiver.streamReceives(stream, length)) this.streams.error(stream, ErrorCode.FLOW_CONTROL_ERROR);
+    else if (!this.#isServer && !stream.responded) this.streams.error(stream, ErrorCode.PROTOCOL_ERROR);
+    else this.#dataStream = stream;
   }
 
-  /** The peer ended its side with this header list or DATA frame. */
-  remoteEnded(stream: Stream, trailers: readonly HeaderField[]): void {
-    if (stream.contentLeft > 0) {
-      this.streamError(stream, ErrorCode.PROTOCOL_ERROR);
+  dataPadding(bytes: number): void {
+    if (this.#dataStream !== undefined) this.streams.receiver.credit(this.#dataStream, bytes);
+  }
+
+  dataChunk(chunk: Buffer): void {
+    this.#dataIsEmpty = false;
+    const stream = this.#dataStream;
+    if (stream === undefined || stream.closed) return;
+    if (stream.contentLeft >= 0) {
+      stream.contentLeft -= chunk.length;
+      if (stream.contentLeft < 0) {
+        this.streams.error(stream, ErrorCode.PROTOCOL_ERROR);
+        return;
+      }
+    }
+    if (stream.discarding) {
+      this.streams.receiver.credit(stream, chunk.length);
       return;
     }
-    stream.remoteEnded = true;
-    if (stream.localEnded) this.#close(stream);
-    if (!stream.discarding) stream.handler.onEnd(trailers);
+    this.streams.receiver.hold(stream, chunk.length);
+    // The budget may just have chosen this very stream.
+    if (!stream.closed) stream.handler.onData(chunk);
   }
 
-  /** The peer broke the protocol on one stream (RFC 9113 § 5.4.2). */
-  streamError(stream: Stream, code: number): void {
-    this.#streamErrors.take(this.now);
-    this.#abandon(stream, code, { kind: "protocol-error", code });
+  dataEnds(endStream: boolean): void {
+    const stream = this.#dataStream;
+    this.#dataStream = undefined;
+    if (!endStream) {
+      if (this.#dataIsEmpty) this.floods.overhead();
+    } else if (stream === undefined || stream.closed) {
+      this.streams.resets.ended(this.#dataStreamId);
+    } else {
+      this.streams.remoteEnded(stream, NO_TRAILERS);
+    }
   }
 
-  /** RST_STREAM for a stream that is not open here. */
-  refuse(streamId: number, code: number): void {
-    (code === ErrorCode.REFUSED_STREAM ? this.#refusals : this.#streamErrors).take(this.now);
-    this.#sendReset(streamId, code);
+  frame(type: number, flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
+    const control = this.#control;
+    if (!control.settingsCame && type !== FrameType.SETTINGS) throw protocolError("the first frame is not SETTINGS");
+    switch (type) {
+      case FrameType.HEADERS:
+        if (streamId === 0) throw protocolError("HEADERS on stream 0");
+        this.#onBlock(this.#block.begin(flags, streamId, bytes, start, end));
+        break;
+      case FrameType.CONTINUATION:
+        this.#onBlock(this.#block.continue(flags, bytes, start, end));
+        break;
+      case FrameType.WINDOW_UPDATE:
+        control.windowUpdate(streamId, bytes, start);
+        break;
+      case FrameType.RST_STREAM:
+        control.reset(streamId, bytes, start);
+        break;
+      case FrameType.SETTINGS:
+        control.settings(streamId, (flags & Flag.ACK) !== 0, bytes, start, end);
+        break;
+      case FrameType.PING:
+        control.ping(streamId, (flags & Flag.ACK) !== 0, bytes, start);
+        break;
+      case FrameType.PRIORITY:
+        control.priority(streamId, bytes, start, end);
+        break;
+      case FrameType.GOAWAY:
+        control.goaway(streamId, bytes, start);
+        break;
+      case FrameType.PUSH_PROMISE:
+        throw protocolError("PUSH_PROMISE, which nobody may send here");
+      default:
+        // To be ignored (RFC 9113 § 5.5).
+        this.floods.overhead();
+    }
   }
 
-  /** Frames may still come on a stream that we reset. */
-  wasReset(streamId: number): boolean {
-    return this.#resetIds.has(streamId);
+  #onBlock(block: Buffer | undefined): void {
+    if (block === undefined) return;
+    const { streamId, endStream, selfDependent } = this.#block;
+    // Decoded whatever becomes of it: the tables must stay in step (RFC 9113 § 4.3).
+    this.list.begin();
+    this.#decoder.decode(block, this.list.add);
+    const stream = this.streams.open.get(streamId);
+    if (stream === undefined) this.onNewList(streamId, endStream, selfDependent);
+    else if (stream.remoteEnded) this.streams.error(stream, ErrorCode.STREAM_CLOSED);
+    else if (selfDependent) this.streams.error(stream, ErrorCode.PROTOCOL_ERROR);
+    else if (this.list.tooLarge) this.streams.error(stream, ErrorCode.ENHANCE_YOUR_CALM);
+    else this.onList(stream, endStream);
   }
 
-  isIdle(streamId: number): boolean {
-    return streamId > this.lastStreamId;
-  }
-
-  /** The peer reset a stream: the visitor has left. */
-  cancelledByPeer(stream: Stream, code: number): void {
-    this.#close(stream);
-    this.#cancel(stream, { kind: "peer-reset", code });
-  }
-
-  fail(error: unknown): void {
-    if (this.dead) return;
-    const cause =
-      error instanceof Http2ConnectionError
-        ? error
-        : new Http2ConnectionError(
-            (error as { code?: unknown }).code === "ERR_UNDERPASS_HPACK"
-              ? ErrorCode.COMPRESSION_ERROR
-              : ErrorCode.INTERNAL_ERROR,
-            error instanceof Error ? error.message : String(error),
-          );
-    this.#sendGoaway(cause.http2Code, cause.message);
-    this.#end();
-    this.handler.onError(cause);
-  }
-
-  // --- StreamOwner ---
-
-  sendHeaders(stream: Stream, encode: (encoder: FieldEncoder) => void, end: boolean): void {
-    this.sender.headers(stream, encode, end);
-  }
-
-  sendData(stream: Stream, chunk: Buffer, last: boolean): boolean {
-    return this.sender.data(stream, chunk, last);
-  }
-
-  sendEnd(stream: Stream, trailers: readonly HeaderField[] | undefined): void {
-    this.sender.end(stream, trailers);
-  }
-
-  sendReset(stream: Stream, code: number): void {
-    this.#sendReset(stream.id, code);
-    this.#close(stream);
-  }
-
-  credit(stream: Stream, bytes: number): void {
-    this.budget.give(stream, bytes);
-    if (stream.closed || stream.remoteEnded) return;
-    stream.uncredited += bytes;
-    if (stream.uncredited >= this.local.streamWindow >>> 1) this.#creditStream(stream);
-  }
-
-  stopReading(stream: Stream): void {
-    stream.discarding = true;
-    this.budget.release(stream);
-    if (stream.localEnded && !stream.remoteEnded) this.sendReset(stream, ErrorCode.NO_ERROR);
-  }
-
-  released(stream: Stream): void {
-    this.#cancelled.delete(stream);
-  }
-
-  #readPreface(bytes: Buffer): number {
+  #readPreface(bytes: Buffer, now: number): number {
     const taken = Math.min(this.#prefaceLeft, bytes.length);
     const from = PREFACE.length - this.#prefaceLeft;
-    if (PREFACE.compare(bytes, 0, taken, from, from + taken) !== 0)
+    if (PREFACE.compare(bytes, 0, taken, from, from + taken) !== 0) {
       throw protocolError("the peer does not speak HTTP/2");
+    }
     this.#prefaceLeft -= taken;
-    if (this.#prefaceLeft === 0) this.watchdog.prefaceAt(this.now);
+    if (this.#prefaceLeft === 0) this.#watchdog.prefaceCame(now);
     return taken;
   }
 
-  // --- flow control ---
-
-  windowUpdate(streamId: number, increment: number): void {
-    this.output.frameHeader(4, FrameType.WINDOW_UPDATE, 0, streamId);
-    this.output.uint32(increment);
+  #ping(now: number, judged: boolean): void {
+    const number = this.#watchdog.ping(now, judged);
+    if (number !== undefined) this.#writer.ping(number);
   }
 
-  #creditStream(stream: Stream): void {
-    this.windowUpdate(stream.id, stream.uncredited);
-    stream.receiveWindow += stream.uncredited;
-    stream.uncredited = 0;
-  }
-
-  #press(): void {
-    if (!this.dead) this.local.announceStreamWindow(this.budget.pressed, this.now);
-  }
-
-  /** The peer has adopted our new initial window: it moved all its streams' windows by `delta` (RFC 9113 § 6.9.2). */
-  adoptStreamWindow(delta: number): void {
-    for (const stream of this.streams.values()) {
-      stream.receiveWindow += delta;
-      // Credit held back for a larger window could be all that the smaller one has.
-      if (stream.uncredited > 0 && !stream.remoteEnded) this.#creditStream(stream);
+  #fail(error: unknown): void {
+    if (this.dead) return;
+    const cause = asConnectionError(error);
+    this.#writer.goaway(this.lastPeerStreamId, cause.http2Code, cause.message);
+    try {
+      this.#end();
+    } finally {
+      this.handler.onError(cause);
     }
-  }
-
-  // --- the ends of streams ---
-
-  #localEnded(stream: Stream): void {
-    stream.localEnded = true;
-    if (stream.remoteEnded) this.#close(stream);
-    else if (stream.discarding) this.sendReset(stream, ErrorCode.NO_ERROR);
-  }
-
-  #close(stream: Stream): void {
-    if (stream.closed) return;
-    stream.closed = true;
-    this.streams.delete(stream.id);
-    this.sender.forget(stream);
-    this.budget.release(stream);
-  }
-
-  #cancel(stream: Stream, cancel: StreamCancel): void {
-    if (!stream.isReleased) this.#cancelled.add(stream);
-    if (stream.discarding && stream.localEnded) stream.release();
-    else stream.handler.onCancel(cancel);
-  }
-
-  #abandon(stream: Stream, code: number, cancel: StreamCancel): void {
-    if (stream.closed) return;
-    this.#sendReset(stream.id, code);
-    this.#close(stream);
-    this.#cancel(stream, cancel);
-  }
-
-  #sendReset(streamId: number, code: number): void {
-    this.output.frameHeader(4, FrameType.RST_STREAM, 0, streamId);
-    this.output.uint32(code);
-    this.#resetIds.add(streamId);
-    if (this.#resetIds.size <= limits.REMEMBERED_RESETS) return;
-    for (const oldest of this.#resetIds) {
-      this.#resetIds.delete(oldest);
-      break;
-    }
-  }
-
-  #sendGoaway(code: number, debug: string): void {
-    const text = Buffer.from(debug.slice(0, limits.MAX_DEBUG_DATA), "latin1");
-    this.output.frameHeader(8 + text.length, FrameType.GOAWAY, 0, 0);
-    this.output.uint32(this.role.isServer ? this.lastStreamId : 0);
-    this.output.uint32(code);
-    this.output.append(text, 0, text.length);
   }
 
   #end(): void {
     if (this.dead) return;
     this.dead = true;
+    this.#reader.stop();
+    this.output.lift();
     this.#unsubscribe();
-    for (const stream of this.streams.values()) {
-      this.#close(stream);
-      this.#cancel(stream, { kind: "connection-closed" });
-    }
+    this.streams.end();
   }
 }

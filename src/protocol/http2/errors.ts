@@ -8,12 +8,15 @@ export function errorCodeName(code: number): string {
   return NAMES.get(code) ?? `0x${code.toString(16)}`;
 }
 
-/** The connection can't go on (RFC 9113 § 5.4.1). `http2Code` goes out in the GOAWAY. */
+/**
+ * The connection can't go on (RFC 9113 § 5.4.1). `http2Code` goes out in the GOAWAY. Messages name the rule that was broken,
+ * never what the peer sent.
+ */
 export class Http2ConnectionError extends UnderpassError {
   readonly http2Code: number;
 
-  constructor(http2Code: number, message: string) {
-    super("ERR_UNDERPASS_HTTP2_CONNECTION", `${errorCodeName(http2Code)}: ${message}`);
+  constructor(http2Code: number, message: string, options?: { cause?: unknown }) {
+    super("ERR_UNDERPASS_HTTP2_CONNECTION", `${errorCodeName(http2Code)}: ${message}`, options);
     this.http2Code = http2Code;
   }
 }
@@ -22,6 +25,18 @@ export function protocolError(message: string): Http2ConnectionError {
   return new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message);
 }
 
-export function sizeError(type: string, length: number): Http2ConnectionError {
-  return new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${type} with ${length} bytes`);
+export function frameSizeError(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, message);
+}
+
+export function flowControlError(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, message);
+}
+
+export function streamClosedError(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.STREAM_CLOSED, message);
+}
+
+export function floodError(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, message);
 }

@@ -1,128 +1,132 @@
-/** Validation of header lists (RFC 9113 § 8.2, § 8.3). A verdict on a field is cached on it, so a field of the HPACK tables is checked once. */
+/** Header lists as messages (RFC 9113 § 8.3): collects what HPACK decodes, and judges it as a request, a response or trailers. */
 import type { HeaderField } from "../bytes/header-field.ts";
+import { Kind, kindOf } from "./field-kind.ts";
+import { MAX_DECODED_HEADER_LIST, MAX_HEADER_LIST_SIZE } from "./limits.ts";
+import { floodError } from "./errors.ts";
 import type { RequestHead, ResponseHeadFields } from "./types.ts";
 
-/** `HeaderField.kind`. */
-const Kind = {
-  REGULAR: 1,
-  MALFORMED: 2,
-  CONTENT_LENGTH: 3,
-  METHOD: 4,
-  SCHEME: 5,
-  AUTHORITY: 6,
-  PATH: 7,
-  STATUS: 8,
-} as const;
+/** What a field adds to the size of its list beside its name and value (RFC 9113 § 6.5.2). */
+const FIELD_OVERHEAD = 32;
 
-const PSEUDO = new Map<string, number>([
-  [":method", Kind.METHOD],
-  [":scheme", Kind.SCHEME],
-  [":authority", Kind.AUTHORITY],
-  [":path", Kind.PATH],
-  [":status", Kind.STATUS],
-]);
+export class HeaderList {
+  #fields: HeaderField[] = [];
+  #size = 0;
+  #malformed = false;
+  #method: string | undefined;
+  #scheme: string | undefined;
+  #authority: string | undefined;
+  #path: string | undefined;
+  #status: string | undefined;
+  #contentLength: string | undefined;
+  #pseudoFields = 0;
 
-/** RFC 9113 § 8.2.2. */
-const CONNECTION_SPECIFIC = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
+  /** Larger than we announced: the list is not complete. */
+  get tooLarge(): boolean {
+    return this.#size > MAX_HEADER_LIST_SIZE;
+  }
 
-/** Token characters (RFC 9110 § 5.6.2) without upper case. */
-const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-/** RFC 9113 § 8.2.1: no NUL, CR, LF; no white space at either end. */
-const VALUE = /^(?![ \t])[^\0\r\n]*(?<![ \t])$/;
-const DIGITS = /^[0-9]{1,15}$/;
-/** Nothing that could end or split the request line of an HTTP/1.1 request. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-const LINE_PART = /^[^\0-\x20\x7f]+$/;
+  begin(): void {
+    this.#fields = [];
+    this.#size = 0;
+    this.#malformed = false;
+    this.#method = undefined;
+    this.#scheme = undefined;
+    this.#authority = undefined;
+    this.#path = undefined;
+    this.#status = undefined;
+    this.#contentLength = undefined;
+    this.#pseudoFields = 0;
+  }
 
-function classify(field: HeaderField): number {
-  const { name, value } = field;
-  if (name.charCodeAt(0) === 0x3a) return VALUE.test(value) ? (PSEUDO.get(name) ?? Kind.MALFORMED) : Kind.MALFORMED;
-  if (!NAME.test(name) || !VALUE.test(value) || CONNECTION_SPECIFIC.has(name)) return Kind.MALFORMED;
-  if (name === "te") return value === "trailers" ? Kind.REGULAR : Kind.MALFORMED;
-  if (name === "content-length") return DIGITS.test(value) ? Kind.CONTENT_LENGTH : Kind.MALFORMED;
-  return Kind.REGULAR;
-}
-
-function kindOf(field: HeaderField): number {
-  if (field.kind === 0) field.kind = classify(field);
-  return field.kind;
-}
-
-/** The request head of a header list, or undefined when it is malformed (RFC 9113 § 8.1.1). Takes `list` apart. */
-export function requestHead(list: HeaderField[]): RequestHead | undefined {
-  let method: string | undefined;
-  let scheme: string | undefined;
-  let authority: string | undefined;
-  let path: string | undefined;
-  let contentLength: string | undefined;
-  let pseudo = 0;
-  for (const field of list) {
+  /** To be given to the HPACK decoder. */
+  readonly add = (field: HeaderField): void => {
+    this.#size += field.name.length + field.value.length + FIELD_OVERHEAD;
+    if (this.#size > MAX_HEADER_LIST_SIZE) {
+      // The rest is decoded for the tables' sake, and dropped: references can make a list thousands of times larger than its block.
+      if (this.#size > MAX_DECODED_HEADER_LIST) throw floodError("a header block decodes to a list of many megabytes");
+      return;
+    }
     switch (kindOf(field)) {
+      case Kind.REGULAR:
+      case Kind.TE:
+        this.#fields.push(field);
+        break;
       case Kind.METHOD:
-        if (method !== undefined) return undefined;
-        method = field.value;
+        this.#method = this.#pseudo(this.#method, field);
         break;
       case Kind.SCHEME:
-        if (scheme !== undefined) return undefined;
-        scheme = field.value;
+        this.#scheme = this.#pseudo(this.#scheme, field);
         break;
       case Kind.AUTHORITY:
-        if (authority !== undefined) return undefined;
-        authority = field.value;
+        this.#authority = this.#pseudo(this.#authority, field);
         break;
       case Kind.PATH:
-        if (path !== undefined) return undefined;
-        path = field.value;
+        this.#path = this.#pseudo(this.#path, field);
+        break;
+      case Kind.STATUS:
+        this.#status = this.#pseudo(this.#status, field);
         break;
       case Kind.CONTENT_LENGTH:
-        if (contentLength !== undefined && contentLength !== field.value) return undefined;
-        contentLength = field.value;
-        continue;
-      case Kind.REGULAR:
-        continue;
+        // Two that differ are a way to smuggle requests; two that agree stand for one (RFC 9110 § 8.6).
+        if (this.#contentLength === undefined) this.#fields.push(field);
+        else if (this.#contentLength !== field.value) this.#malformed = true;
+        this.#contentLength = field.value;
+        break;
       default:
-        return undefined;
+        this.#malformed = true;
     }
-    // Pseudo fields stand before all others (RFC 9113 § 8.3).
-    if (list[pseudo] !== field) return undefined;
-    pseudo++;
-  }
-  if (method === undefined || !LINE_PART.test(method)) return undefined;
-  if (method === "CONNECT") {
-    if (scheme !== undefined || path !== undefined || authority === undefined) return undefined;
-  } else if (scheme === undefined || path === undefined || !LINE_PART.test(path)) {
-    return undefined;
-  }
-  return {
-    method,
-    scheme,
-    authority: authority ?? "",
-    path: path ?? "",
-    fields: list.slice(pseudo),
-    contentLength: contentLength === undefined ? undefined : Number(contentLength),
   };
-}
 
-/** The response head of a header list, or undefined when it is malformed. */
-export function responseHead(
-  list: HeaderField[],
-): (ResponseHeadFields & { contentLength: number | undefined }) | undefined {
-  let contentLength: number | undefined;
-  const [first] = list;
-  if (first === undefined || kindOf(first) !== Kind.STATUS || !/^[1-9][0-9]{2}$/.test(first.value)) return undefined;
-  const fields = list.slice(1);
-  for (const field of fields) {
-    const kind = kindOf(field);
-    if (kind === Kind.CONTENT_LENGTH) contentLength = Number(field.value);
-    else if (kind !== Kind.REGULAR) return undefined;
+  /** Undefined when the request is malformed (RFC 9113 § 8.1.1). */
+  request(): RequestHead | undefined {
+    const method = this.#method;
+    if (this.#malformed || method === undefined || this.#status !== undefined) return undefined;
+    const scheme = this.#scheme;
+    const path = this.#path;
+    const authority = this.#authority;
+    if (method === "CONNECT") {
+      // RFC 9113 § 8.5.
+      if (scheme !== undefined || path !== undefined || authority === undefined) return undefined;
+    } else if (scheme === undefined || path === undefined) {
+      return undefined;
+    } else if (path.charCodeAt(0) !== 0x2f && !(path === "*" && method === "OPTIONS")) {
+      return undefined;
+    }
+    return {
+      method,
+      scheme,
+      authority: authority ?? this.#host(),
+      path: path ?? "",
+      fields: this.#fields,
+      contentLength: this.contentLength,
+    };
   }
-  return { status: Number(first.value), fields, contentLength };
-}
 
-/** Whether a list may be a trailer section: no pseudo field, nothing malformed (RFC 9113 § 8.1). */
-export function validTrailers(list: readonly HeaderField[]): boolean {
-  return list.every((field) => {
-    const kind = kindOf(field);
-    return kind === Kind.REGULAR || kind === Kind.CONTENT_LENGTH;
-  });
+  /** Undefined when the response is malformed. */
+  response(): ResponseHeadFields | undefined {
+    // 101 has no meaning in HTTP/2 (RFC 9113 § 8.6).
+    if (this.#malformed || this.#status === undefined || this.#pseudoFields !== 1) return undefined;
+    return this.#status === "101" ? undefined : { status: Number(this.#status), fields: this.#fields };
+  }
+
+  /** Undefined when the trailer section is malformed. */
+  trailers(): readonly HeaderField[] | undefined {
+    return this.#malformed || this.#pseudoFields > 0 ? undefined : this.#fields;
+  }
+
+  get contentLength(): number | undefined {
+    return this.#contentLength === undefined ? undefined : Number(this.#contentLength);
+  }
+
+  /** Pseudo fields stand once, and before all others. */
+  #pseudo(seen: string | undefined, field: HeaderField): string {
+    if (seen !== undefined || this.#fields.length > 0) this.#malformed = true;
+    this.#pseudoFields++;
+    return field.value;
+  }
+
+  /** Whoever speaks without :authority names the host in a field (RFC 9113 § 8.3.1). */
+  #host(): string {
+    return this.#fields.find((field) => field.name === "host")?.value ?? "";
+  }
 }

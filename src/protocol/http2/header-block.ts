@@ -1,67 +1,68 @@
-/** A header block that arrives in one HEADERS and any number of CONTINUATION frames (RFC 9113 § 4.3). */
-import type { HeaderField } from "../bytes/header-field.ts";
-import { Http2ConnectionError } from "./errors.ts";
-import { HpackDecoder } from "./hpack/decoder.ts";
-import { HEADER_TABLE_SIZE, MAX_CONTINUATIONS, MAX_HEADER_BLOCK_BYTES, MAX_HEADER_LIST_SIZE } from "./limits.ts";
-import { ErrorCode } from "./types.ts";
-
-/** What a field adds to the size of a list beside its name and value (RFC 9113 § 6.5.2). */
-const FIELD_OVERHEAD = 32;
+/**
+ * A header block: the payload of HEADERS, and of the CONTINUATIONs behind it (RFC 9113 §§ 6.2, 6.10).
+ *
+ *   +---------------+
+ *   |Pad Length? (8)|
+ *   +-+-------------+-----------------------------------------------+
+ *   |E|                 Stream Dependency? (31)                     |
+ *   +-+-------------+-----------------------------------------------+
+ *   |  Weight? (8)  |        Field Block Fragment …
+ *   +---------------+-----------------------------------------------+
+ *   |                           Padding …
+ */
+import { floodError, frameSizeError, protocolError } from "./errors.ts";
+import { Flag, readUint32 } from "./frames.ts";
+import { MAX_CONTINUATIONS, MAX_HEADER_BLOCK } from "./limits.ts";
 
 export class HeaderBlock {
-  /** HEADERS came without END_HEADERS: only CONTINUATION may follow. */
-  open = false;
   streamId = 0;
   endStream = false;
-  readonly #decoder = new HpackDecoder(HEADER_TABLE_SIZE);
-  #whole: Buffer | undefined;
+  /** The deprecated priority fields name the stream itself (RFC 7540 § 5.3.1). */
+  selfDependent = false;
   #parts: Buffer[] = [];
   #length = 0;
   #continuations = 0;
-  #list: HeaderField[] = [];
-  #listSize = 0;
-  readonly #collect = (field: HeaderField): void => {
-    this.#listSize += field.name.length + field.value.length + FIELD_OVERHEAD;
-    // What is too much is decoded, for the tables' sake, and dropped: a list of references can be thousands of times its block.
-    if (this.#listSize <= MAX_HEADER_LIST_SIZE) this.#list.push(field);
-  };
 
-  /** A HEADERS frame. `content` is a view of the read buffer: unless it is the `whole` block it is copied. */
-  begin(streamId: number, endStream: boolean, content: Buffer, whole: boolean): void {
+  /** A HEADERS frame. Returns the block when it is complete: a view of `bytes`, where no CONTINUATION follows. */
+  begin(flags: number, streamId: number, bytes: Buffer, start: number, end: number): Buffer | undefined {
     this.streamId = streamId;
-    this.endStream = endStream;
-    this.open = true;
-    if (whole) this.#whole = content;
-    else this.#parts.push(Buffer.from(content));
-    this.#length = content.length;
-    this.#continuations = 0;
-  }
-
-  /** Before the payload of a CONTINUATION is taken in. */
-  checkContinuation(length: number): void {
-    this.#continuations++;
-    this.#length += length;
-    if (this.#continuations > MAX_CONTINUATIONS || this.#length > MAX_HEADER_BLOCK_BYTES) {
-      throw new Http2ConnectionError(
-        ErrorCode.ENHANCE_YOUR_CALM,
-        "a header block has too many or too large CONTINUATION frames",
-      );
+    this.endStream = (flags & Flag.END_STREAM) !== 0;
+    this.selfDependent = false;
+    let from = start;
+    let to = end;
+    if ((flags & Flag.PADDED) !== 0) {
+      if (from === to) throw frameSizeError("a padded HEADERS frame without its pad length");
+      to -= bytes[from] as number;
+      from += 1;
     }
-  }
-
-  append(payload: Buffer): void {
-    this.#parts.push(Buffer.from(payload));
-  }
-
-  /** The whole list, or undefined when it is larger than we allow. Throws HpackError. */
-  decode(): HeaderField[] | undefined {
-    const block = this.#whole ?? Buffer.concat(this.#parts);
-    this.open = false;
-    this.#whole = undefined;
+    if ((flags & Flag.PRIORITY) !== 0) {
+      if (to - from < 5 && end - start < 5) throw frameSizeError("HEADERS is too short for its priority");
+      this.selfDependent = to - from >= 5 && (readUint32(bytes, from) & 0x7fffffff) === streamId;
+      from += 5;
+    }
+    if (to < from) throw protocolError("the padding of a HEADERS frame is longer than its payload");
+    const fragment = bytes.subarray(from, to);
+    if ((flags & Flag.END_HEADERS) !== 0) return fragment;
+    this.#continuations = 0;
+    this.#length = 0;
     this.#parts = [];
-    this.#list = [];
-    this.#listSize = 0;
-    this.#decoder.decode(block, this.#collect);
-    return this.#listSize > MAX_HEADER_LIST_SIZE ? undefined : this.#list;
+    this.#add(fragment);
+    return undefined;
+  }
+
+  /** A CONTINUATION frame of that block. */
+  continue(flags: number, bytes: Buffer, start: number, end: number): Buffer | undefined {
+    if (++this.#continuations > MAX_CONTINUATIONS) throw floodError("a header block with too many CONTINUATION frames");
+    this.#add(bytes.subarray(start, end));
+    if ((flags & Flag.END_HEADERS) === 0) return undefined;
+    const block = Buffer.concat(this.#parts, this.#length);
+    this.#parts = [];
+    return block;
+  }
+
+  #add(fragment: Buffer): void {
+    this.#length += fragment.length;
+    if (this.#length > MAX_HEADER_BLOCK) throw floodError("a header block of more than a megabyte");
+    this.#parts.push(Buffer.from(fragment));
   }
 }

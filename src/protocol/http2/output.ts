@@ -1,101 +1,125 @@
-/** Output of all streams, appended to pooled buffers of 64 KiB, so that what one turn of the loop has to say leaves in few writes. */
+/**
+ * Output of a connection: frames of all streams, appended to 64 KiB buffers that are used again. Copying payload behind its
+ * frame header was measured cheaper than writing both apart.
+ */
+import { MAX_BUFFERS_IN_FLIGHT, MAX_FREE_BUFFERS, OUTPUT_BUFFER_SIZE } from "./limits.ts";
 
-export const OUTPUT_BUFFER_BYTES = 64 * 1024;
-
-/** Buffers kept for the next time; more would only hold memory after a burst. */
-const MAX_POOLED = 16;
-
-const pool: Buffer[] = [];
+interface Filled {
+  readonly whole: Buffer;
+  readonly length: number;
+}
 
 export class Output {
-  /** Bytes appended and not yet given back. */
-  outstanding = 0;
-  readonly #full: Buffer[] = [];
-  #current: Buffer | undefined;
+  /** What is being filled. Writers put bytes at the offset that `reserve` gave them. */
+  buffer: Buffer = Buffer.alloc(0);
   #length = 0;
-  readonly #onFirst: () => void;
-  #announced = false;
+  readonly #full: Filled[] = [];
+  #fullBytes = 0;
+  readonly #free: Buffer[] = [];
+  readonly #inFlight: Buffer[] = [];
+  #inFlightBytes = 0;
+  #signalled = false;
+  /** The socket holds all the buffers that it may; the next one that comes back signals. */
+  #stalled = false;
+  #unlimited = false;
+  readonly #onOutput: () => void;
 
-  constructor(onFirst: () => void) {
-    this.#onFirst = onFirst;
+  constructor(onOutput: () => void) {
+    this.#onOutput = onOutput;
   }
 
-  #next(): Buffer {
-    if (this.#current !== undefined) this.#full.push(this.#current);
-    this.#length = 0;
-    this.#current = pool.pop() ?? Buffer.allocUnsafeSlow(OUTPUT_BUFFER_BYTES);
-    return this.#current;
+  /** Bytes that nobody has taken yet. */
+  get pending(): number {
+    return this.#fullBytes + this.#length;
   }
 
-  #announce(): void {
-    if (this.#announced) return;
-    this.#announced = true;
-    this.#onFirst();
+  /** The same and what the socket has not given back. */
+  get unflushed(): number {
+    return this.#fullBytes + this.#length + this.#inFlightBytes;
   }
 
-  /** `length` contiguous bytes, at most 64 KiB, to be written by the caller from the returned offset of `reserved`. */
-  reserve(length: number): number {
-    if (this.#current === undefined || this.#length + length > OUTPUT_BUFFER_BYTES) {
-      if (this.#current !== undefined) this.#current = this.#current.subarray(0, this.#length);
-      this.#next();
-    }
+  /** The connection ends: its last frames leave whatever the socket holds. */
+  lift(): void {
+    this.#unlimited = true;
+    this.#stalled = false;
+  }
+
+  /** Room for `bytes` (at most a few dozen) in one piece: the offset in `buffer`. */
+  reserve(bytes: number): number {
+    if (this.buffer.length - this.#length < bytes) this.#next();
     const at = this.#length;
-    this.#length += length;
-    this.outstanding += length;
-    this.#announce();
+    this.#length += bytes;
     return at;
   }
 
-  /** The buffer that the last `reserve` reserved in. */
-  get reserved(): Buffer {
-    return this.#current as Buffer;
-  }
-
-  /** The 9 bytes of a frame header (RFC 9113 § 4.1): length 24, type 8, flags 8, stream id 31. */
-  frameHeader(length: number, type: number, flags: number, streamId: number): void {
-    const at = this.reserve(9);
-    const buffer = this.reserved;
-    buffer[at] = length >>> 16;
-    buffer[at + 1] = length >>> 8;
-    buffer[at + 2] = length;
-    buffer[at + 3] = type;
-    buffer[at + 4] = flags;
-    buffer[at + 5] = streamId >>> 24;
-    buffer[at + 6] = streamId >>> 16;
-    buffer[at + 7] = streamId >>> 8;
-    buffer[at + 8] = streamId;
-  }
-
-  uint32(value: number): void {
-    const at = this.reserve(4);
-    this.reserved.writeUInt32BE(value, at);
-  }
-
-  append(bytes: Buffer, start: number, end: number): void {
-    this.outstanding += end - start;
+  append(source: Buffer, start: number, end: number): void {
     let from = start;
     while (from < end) {
-      if (this.#current === undefined || this.#length === OUTPUT_BUFFER_BYTES) this.#next();
-      const taken = Math.min(end - from, OUTPUT_BUFFER_BYTES - this.#length);
-      bytes.copy(this.#current as Buffer, this.#length, from, from + taken);
-      this.#length += taken;
-      from += taken;
+      if (this.#length === this.buffer.length) this.#next();
+      const length = Math.min(end - from, this.buffer.length - this.#length);
+      source.copy(this.buffer, this.#length, from, from + length);
+      this.#length += length;
+      from += length;
     }
-    this.#announce();
+  }
+
+  /** A frame is complete. */
+  commit(): void {
+    if (this.#signalled || this.#stalled) return;
+    this.#signalled = true;
+    this.#onOutput();
   }
 
   take(): Buffer | undefined {
-    const full = this.#full.shift();
-    if (full !== undefined) return full;
-    this.#announced = false;
-    const current = this.#current;
-    if (current === undefined || this.#length === 0) return undefined;
-    this.#current = undefined;
-    return current.subarray(0, this.#length);
+    if (this.#inFlight.length >= MAX_BUFFERS_IN_FLIGHT && !this.#unlimited) {
+      this.#stalled = true;
+      this.#signalled = false;
+      return undefined;
+    }
+    const filled = this.#full.shift();
+    if (filled !== undefined) {
+      this.#fullBytes -= filled.length;
+      return this.#handOut(filled.whole, filled.length);
+    }
+    if (this.#length === 0) {
+      this.#signalled = false;
+      return undefined;
+    }
+    const { buffer } = this;
+    const length = this.#length;
+    this.buffer = this.#free.pop() ?? Buffer.alloc(0);
+    this.#length = 0;
+    return this.#handOut(buffer, length);
   }
 
-  recycle(buffer: Buffer): void {
-    this.outstanding -= buffer.length;
-    if (pool.length < MAX_POOLED) pool.push(Buffer.from(buffer.buffer as ArrayBuffer));
+  /** False when the buffer is none of ours, or has been given back already. */
+  recycle(view: Buffer): boolean {
+    const index = this.#inFlight.findIndex((whole) => whole.buffer === view.buffer);
+    const whole = this.#inFlight[index];
+    if (whole === undefined) return false;
+    this.#inFlight.splice(index, 1);
+    this.#inFlightBytes -= view.length;
+    if (this.buffer.length === 0) this.buffer = whole;
+    else if (this.#free.length < MAX_FREE_BUFFERS) this.#free.push(whole);
+    if (this.#stalled) {
+      this.#stalled = false;
+      if (this.pending > 0) this.commit();
+    }
+    return true;
+  }
+
+  #handOut(whole: Buffer, length: number): Buffer {
+    this.#inFlight.push(whole);
+    this.#inFlightBytes += length;
+    return length === whole.length ? whole : whole.subarray(0, length);
+  }
+
+  #next(): void {
+    if (this.#length > 0) {
+      this.#full.push({ whole: this.buffer, length: this.#length });
+      this.#fullBytes += this.#length;
+    }
+    this.#length = 0;
+    this.buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(OUTPUT_BUFFER_SIZE);
   }
 }

@@ -1,252 +1,158 @@
-/** What arrives: every frame is checked against RFC 9113 and against the limits, and becomes an act on the connection or a stream. */
-import type { Connection } from "./connection.ts";
-import { Http2ConnectionError, protocolError, sizeError } from "./errors.ts";
-import { RateLimit } from "./floods.ts";
-import { checkDependency, type FrameSink, headersContent } from "./frame-reader.ts";
-import { Flag, FrameType } from "./frames.ts";
-import { HeaderBlock } from "./header-block.ts";
+/**
+ * What we let the peer send (RFC 9113 §§ 5.2, 6.9). The connection's window follows arrival, so that a stalled stream never
+ * stops the others. A stream's window follows its consumer. What streams hold counts against the memory budget; while that is
+ * pressed, all windows of streams are small.
+ *
+ * They shrink and grow by SETTINGS_INITIAL_WINDOW_SIZE, which moves the windows of open streams too (§ 6.9.2): streams that
+ * have not used theirs give it back, which a WINDOW_UPDATE can't ask for. For every stream
+ *
+ *   receiveWindow + held + uncredited = the initial window
+ *
+ * so a change by some delta moves receiveWindow by that delta. A larger window counts from when we announce it, a smaller one
+ * from its acknowledgement on; one change is under way at a time.
+ */
+import type { Budget } from "./budget.ts";
+import { flowControlError } from "./errors.ts";
+import type { FrameWriter } from "./frame-writer.ts";
+import { INITIAL_WINDOW, Setting } from "./frames.ts";
 import * as limits from "./limits.ts";
 import type { Stream } from "./stream.ts";
-import { ErrorCode } from "./types.ts";
+import type { Http2Options } from "./types.ts";
 
-export class Receiver implements FrameSink {
-  settingsCame = false;
-  readonly #connection: Connection;
-  readonly #block = new HeaderBlock();
-  /** The connection's receive window, and what of it has arrived and is not yet credited. */
-  #window: number;
+export class Receiver {
+  readonly #writer: FrameWriter;
+  readonly #budget: Budget;
+  readonly #streams: ReadonlyMap<number, Stream>;
+  readonly #connectionWindow: number;
+  readonly #largestStreamWindow: number;
+  /** What the peer may send on all streams. */
+  #window = INITIAL_WINDOW;
+  /** Arrived and not yet credited to the connection. */
   #arrived = 0;
-  readonly #windowSize: number;
-  /** The stream of the DATA frame that is arriving, where its content is wanted. */
-  #dataStream: Stream | undefined;
-  #dataLength = 0;
-  readonly #rates;
+  /** The initial window of streams, as far as it counts here. */
+  #streamWindow = INITIAL_WINDOW;
+  /** The window of the SETTINGS that are not acknowledged yet. */
+  #announced: number | undefined;
 
-  constructor(connection: Connection, windowSize: number, now: number) {
-    this.#connection = connection;
-    this.#windowSize = windowSize;
-    this.#window = windowSize;
-    const rate = (budget: limits.RateBudget): RateLimit => new RateLimit(budget, now);
-    this.#rates = {
-      resets: rate(limits.RESETS),
-      pings: rate(limits.PINGS),
-      settings: rate(limits.SETTINGS),
-      priorities: rate(limits.PRIORITIES),
-      windowUpdates: rate(limits.WINDOW_UPDATES),
-      emptyData: rate(limits.EMPTY_DATA),
-      unknown: rate(limits.UNKNOWN_FRAMES),
-    };
+  constructor(options: Http2Options, writer: FrameWriter, budget: Budget, streams: ReadonlyMap<number, Stream>) {
+    this.#writer = writer;
+    this.#budget = budget;
+    this.#streams = streams;
+    this.#connectionWindow = Math.max(INITIAL_WINDOW, options.connectionWindowSize ?? limits.DEFAULT_CONNECTION_WINDOW);
+    this.#largestStreamWindow = options.initialWindowSize ?? limits.DEFAULT_STREAM_WINDOW;
   }
 
-  begin(type: number, flags: number, streamId: number, length: number): void {
-    if (length > limits.MAX_FRAME_SIZE)
-      throw new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `a frame of ${length} bytes`);
-    if (!this.settingsCame && (type !== FrameType.SETTINGS || (flags & Flag.ACK) !== 0))
-      throw protocolError("the first frame is not SETTINGS");
-    if (
-      this.#block.open
-        ? type !== FrameType.CONTINUATION || streamId !== this.#block.streamId
-        : type === FrameType.CONTINUATION
-    ) {
-      throw protocolError("CONTINUATION frames must follow their HEADERS, and nothing else may");
-    }
-    if (type === FrameType.DATA) this.#beginData(streamId, length);
-    else if (type === FrameType.CONTINUATION) this.#block.checkContinuation(length);
-    else if (type > FrameType.CONTINUATION) this.#rates.unknown.take(this.#connection.now);
+  /** The initial window that our first SETTINGS announces. */
+  announceFirst(): number {
+    const window = this.#wantedWindow;
+    this.#announce(window);
+    return window;
   }
 
-  data(chunk: Buffer): void {
-    const stream = this.#dataStream;
-    if (stream === undefined || stream.closed) return;
-    if (stream.contentLeft >= 0) {
-      stream.contentLeft -= chunk.length;
-      if (stream.contentLeft < 0) {
-        this.#connection.streamError(stream, ErrorCode.PROTOCOL_ERROR);
-        return;
-      }
-    }
-    if (stream.discarding) return;
-    this.#connection.budget.hold(stream, chunk.length);
-    if (!stream.closed) stream.handler.onData(chunk);
+  /** Opens the connection's window from where every connection starts. */
+  openConnection(): void {
+    const increment = this.#connectionWindow - INITIAL_WINDOW;
+    if (increment === 0) return;
+    this.#window += increment;
+    this.#writer.windowUpdate(0, increment);
   }
 
-  dataEnd(flags: number, padding: number): void {
-    const stream = this.#dataStream;
-    this.#dataStream = undefined;
-    if (this.#dataLength - padding === 0 && (flags & Flag.END_STREAM) === 0)
-      this.#rates.emptyData.take(this.#connection.now);
-    if (stream === undefined || stream.closed) return;
-    if (stream.discarding) this.#connection.credit(stream, this.#dataLength);
-    else if (padding > 0) this.#connection.credit(stream, padding);
-    if ((flags & Flag.END_STREAM) !== 0) this.#connection.remoteEnded(stream, []);
+  /** The window of a stream that opens now. */
+  get initialWindow(): number {
+    return this.#streamWindow;
   }
 
-  frame(type: number, flags: number, streamId: number, payload: Buffer): void {
-    switch (type) {
-      case FrameType.HEADERS:
-        this.#onHeaders(flags, streamId, payload);
-        break;
-      case FrameType.CONTINUATION:
-        this.#block.append(payload);
-        if ((flags & Flag.END_HEADERS) !== 0) this.#onHeaderList();
-        break;
-      case FrameType.PRIORITY:
-        this.#rates.priorities.take(this.#connection.now);
-        if (streamId === 0) throw protocolError("PRIORITY on stream 0");
-        if (payload.length !== 5) throw sizeError("PRIORITY", payload.length);
-        checkDependency(streamId, payload, 0);
-        break;
-      case FrameType.RST_STREAM:
-        this.#onReset(streamId, payload);
-        break;
-      case FrameType.SETTINGS:
-        this.#onSettings(flags, streamId, payload);
-        break;
-      case FrameType.PUSH_PROMISE:
-        throw protocolError("PUSH_PROMISE, which is not allowed here");
-      case FrameType.PING:
-        this.#onPing(flags, streamId, payload);
-        break;
-      case FrameType.GOAWAY:
-        if (streamId !== 0) throw protocolError("GOAWAY on a stream");
-        if (payload.length < 8) throw sizeError("GOAWAY", payload.length);
-        this.#connection.peer.leaving = true;
-        this.#connection.handler.onGoaway?.(payload.readUInt32BE(4), payload.readUInt32BE(0) & 0x7fff_ffff);
-        break;
-      case FrameType.WINDOW_UPDATE:
-        this.#onWindowUpdate(streamId, payload);
-        break;
-      default:
-    }
+  /** The budget got short, or is free again. False when the windows are as they should be, or a change is under way. */
+  adapt(): boolean {
+    const window = this.#wantedWindow;
+    if (this.#announced !== undefined || window === this.#streamWindow) return false;
+    this.#announce(window);
+    this.#writer.settings([[Setting.INITIAL_WINDOW_SIZE, window]]);
+    return true;
   }
 
-  #beginData(streamId: number, length: number): void {
-    if (streamId === 0) throw protocolError("DATA on stream 0");
-    // The connection's window follows arrival, whatever becomes of the bytes.
+  /** The peer acknowledged SETTINGS: a smaller window counts from now on. False when there was nothing to acknowledge. */
+  acknowledged(): boolean {
+    const window = this.#announced;
+    if (window === undefined) return false;
+    this.#announced = undefined;
+    this.#adopt(window);
+    return true;
+  }
+
+  /** A DATA frame begins; its length counts whatever becomes of it. */
+  connectionReceives(length: number): void {
     this.#window -= length;
-    if (this.#window < 0)
-      throw new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window allows");
+    if (this.#window < 0) throw flowControlError("more DATA than the connection's window allows");
     this.#arrived += length;
-    if (this.#arrived >= this.#windowSize >>> 1) {
-      this.#connection.windowUpdate(0, this.#arrived);
-      this.#window += this.#arrived;
-      this.#arrived = 0;
-    }
-    this.#dataLength = length;
-    const stream = this.#connection.streams.get(streamId);
-    this.#dataStream = stream;
-    if (stream === undefined) {
-      if (this.#connection.isIdle(streamId)) throw protocolError(`DATA on idle stream ${streamId}`);
-      if (!this.#connection.wasReset(streamId)) this.#connection.refuse(streamId, ErrorCode.STREAM_CLOSED);
-      return;
-    }
-    if (stream.remoteEnded) {
-      this.#dataStream = undefined;
-      this.#connection.streamError(stream, ErrorCode.STREAM_CLOSED);
-      return;
-    }
+    if (this.#arrived < this.#connectionWindow >>> 1) return;
+    this.#writer.windowUpdate(0, this.#arrived);
+    this.#window += this.#arrived;
+    this.#arrived = 0;
+  }
+
+  /**
+   * The same for its stream. False = more than the window. A window that was taken back is not held against the peer: a sender
+   * may have had its DATA ready when it acknowledged the smaller one.
+   */
+  streamReceives(stream: Stream, length: number): boolean {
     stream.receiveWindow -= length;
-    if (stream.receiveWindow + this.#connection.local.windowInFlight < 0)
-      throw new Http2ConnectionError(
-        ErrorCode.FLOW_CONTROL_ERROR,
-        `more DATA than the window of stream ${streamId} allows`,
-      );
+    const takenBack = Math.max(0, this.#largestStreamWindow - this.#streamWindow);
+    return stream.receiveWindow + takenBack >= 0 || length === 0;
   }
 
-  #onHeaders(flags: number, streamId: number, payload: Buffer): void {
-    if (streamId === 0) throw protocolError("HEADERS on stream 0");
-    const whole = (flags & Flag.END_HEADERS) !== 0;
-    this.#block.begin(streamId, (flags & Flag.END_STREAM) !== 0, headersContent(flags, streamId, payload), whole);
-    if (whole) this.#onHeaderList();
+  /** Content goes to its consumer. May evict streams, this one included. */
+  hold(stream: Stream, bytes: number): void {
+    const overhead = bytes < limits.SMALL_CHUNK ? limits.CHUNK_OVERHEAD : 0;
+    stream.chunkOverhead += overhead;
+    this.#budget.hold(stream, bytes + overhead);
   }
 
-  #onHeaderList(): void {
-    const { streamId, endStream } = this.#block;
-    // Decoded in any case: the tables must stay in step (RFC 9113 § 4.3).
-    const list = this.#block.decode();
-    const stream = this.#connection.streams.get(streamId);
-    if (stream === undefined) this.#connection.role.opened(this.#connection, streamId, list, endStream);
-    else if (stream.remoteEnded) this.#connection.streamError(stream, ErrorCode.STREAM_CLOSED);
-    else if (list === undefined) this.#connection.streamError(stream, ErrorCode.PROTOCOL_ERROR);
-    else this.#connection.role.listed(this.#connection, stream, list, endStream);
+  /** The consumer has taken `bytes`. After the end of the stream that only settles the budget. */
+  consumed(stream: Stream, bytes: number): void {
+    const held = stream.heldBytes - stream.queuedBytes - stream.chunkOverhead;
+    const taken = Math.min(bytes, held);
+    if (taken <= 0) return;
+    const overhead = Math.ceil((stream.chunkOverhead * taken) / held);
+    stream.chunkOverhead -= overhead;
+    this.#budget.give(stream, taken + overhead);
+    this.credit(stream, taken);
   }
 
-  #onReset(streamId: number, payload: Buffer): void {
-    if (streamId === 0 || this.#connection.isIdle(streamId))
-      throw protocolError(`RST_STREAM on idle stream ${streamId}`);
-    if (payload.length !== 4) throw sizeError("RST_STREAM", payload.length);
-    this.#rates.resets.take(this.#connection.now);
-    const stream = this.#connection.streams.get(streamId);
-    if (stream === undefined) return;
-    this.#connection.cancelledByPeer(stream, payload.readUInt32BE(0));
+  /** Lets the peer send `bytes` more, once it is worth a frame. */
+  credit(stream: Stream, bytes: number): void {
+    if (stream.closed || stream.remoteEnded) return;
+    stream.uncredited += bytes;
+    if (stream.uncredited >= this.#streamWindow >>> 1) this.#update(stream);
   }
 
-  #onSettings(flags: number, streamId: number, payload: Buffer): void {
-    if (streamId !== 0) throw protocolError("SETTINGS on a stream");
-    this.#rates.settings.take(this.#connection.now);
-    if ((flags & Flag.ACK) !== 0) {
-      if (payload.length !== 0) throw sizeError("SETTINGS with ACK", payload.length);
-      const shrunk = this.#connection.local.acknowledged(this.#connection.now);
-      if (shrunk !== 0) this.#connection.adoptStreamWindow(shrunk);
-      return;
+  #update(stream: Stream): void {
+    // What a known length still has to come fits into the window: no more is needed.
+    if (stream.contentLeft >= 0 && stream.contentLeft <= stream.receiveWindow) return;
+    this.#writer.windowUpdate(stream.id, stream.uncredited);
+    stream.receiveWindow += stream.uncredited;
+    stream.uncredited = 0;
+  }
+
+  get #wantedWindow(): number {
+    return this.#budget.pressed
+      ? Math.min(limits.PRESSED_STREAM_WINDOW, this.#largestStreamWindow)
+      : this.#largestStreamWindow;
+  }
+
+  #announce(window: number): void {
+    this.#announced = window;
+    if (window > this.#streamWindow) this.#adopt(window);
+  }
+
+  #adopt(window: number): void {
+    const delta = window - this.#streamWindow;
+    if (delta === 0) return;
+    this.#streamWindow = window;
+    for (const stream of this.#streams.values()) {
+      stream.receiveWindow += delta;
+      // Credit that was held back for a larger window could be all that the smaller one has.
+      this.credit(stream, 0);
     }
-    const delta = this.#connection.peer.apply(payload);
-    this.#connection.encoder.setMaxTableSize(this.#connection.peer.headerTableSize);
-    this.#connection.sender.maxFrameSize = this.#connection.peer.maxFrameSize;
-    // Before any DATA that the new values allow (RFC 9113 § 6.5.3).
-    this.#connection.output.frameHeader(0, FrameType.SETTINGS, Flag.ACK, 0);
-    if (delta !== 0) this.#moveSendWindows(delta);
-    if (this.settingsCame) return;
-    this.settingsCame = true;
-    this.#connection.handler.onReady?.();
-  }
-
-  #moveSendWindows(delta: number): void {
-    for (const stream of this.#connection.streams.values()) {
-      stream.sendWindow += delta;
-      if (stream.sendWindow > limits.MAX_WINDOW) {
-        throw new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a SETTINGS frame overflows a stream's window");
-      }
-      if (stream.queue !== undefined) this.#connection.sender.opened(stream);
-    }
-  }
-
-  #onPing(flags: number, streamId: number, payload: Buffer): void {
-    if (streamId !== 0) throw protocolError("PING on a stream");
-    if (payload.length !== 8) throw sizeError("PING", payload.length);
-    this.#rates.pings.take(this.#connection.now);
-    if ((flags & Flag.ACK) !== 0) {
-      const roundTrip = this.#connection.watchdog.ponged(payload, this.#connection.now);
-      if (roundTrip !== undefined) this.#connection.handler.onPong?.(roundTrip);
-      return;
-    }
-    this.#connection.output.frameHeader(8, FrameType.PING, Flag.ACK, 0);
-    this.#connection.output.append(payload, 0, 8);
-  }
-
-  #onWindowUpdate(streamId: number, payload: Buffer): void {
-    if (payload.length !== 4) throw sizeError("WINDOW_UPDATE", payload.length);
-    this.#rates.windowUpdates.take(this.#connection.now);
-    const increment = payload.readUInt32BE(0) & 0x7fff_ffff;
-    if (streamId === 0) {
-      if (increment === 0) throw protocolError("WINDOW_UPDATE of 0");
-      this.#connection.sender.window += increment;
-      if (this.#connection.sender.window > limits.MAX_WINDOW)
-        throw new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window overflows");
-      this.#connection.sender.opened(undefined);
-      return;
-    }
-    const stream = this.#connection.streams.get(streamId);
-    if (stream === undefined) {
-      if (this.#connection.isIdle(streamId)) throw protocolError(`WINDOW_UPDATE on idle stream ${streamId}`);
-      return;
-    }
-    if (increment === 0) {
-      this.#connection.streamError(stream, ErrorCode.PROTOCOL_ERROR);
-      return;
-    }
-    stream.sendWindow += increment;
-    if (stream.sendWindow > limits.MAX_WINDOW) this.#connection.streamError(stream, ErrorCode.FLOW_CONTROL_ERROR);
-    else if (stream.queue !== undefined) this.#connection.sender.opened(stream);
   }
 }

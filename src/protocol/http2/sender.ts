@@ -1,57 +1,62 @@
 /**
- * What leaves (RFC 9113 § 6.9): DATA within the stream's and the connection's window, the rest queued. Queued streams take turns, one frame
- * each, so that a large answer does not hold up the small ones.
+ * What leaves: heads as they come, DATA within the stream's and the connection's window (RFC 9113 § 6.9) and as long as the
+ * socket takes it; the rest is copied and queued in its stream. Queued streams take turns, one frame each, so that a large
+ * answer does not hold up the small ones.
  */
 import type { HeaderField } from "../bytes/header-field.ts";
 import type { Budget } from "./budget.ts";
-import { Flag, FrameType } from "./frames.ts";
-import type { HpackEncoder } from "./hpack/encoder.ts";
-import { OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER } from "./limits.ts";
+import { flowControlError } from "./errors.ts";
+import type { Floods } from "./floods.ts";
+import type { FrameWriter } from "./frame-writer.ts";
+import { INITIAL_WINDOW, MAX_WINDOW } from "./frames.ts";
+import { isSendableTrailer } from "./field-kind.ts";
+import { HpackEncoder } from "./hpack/encoder.ts";
+import { LOW_UNFLUSHED, MAX_SENT_DATA, MAX_UNFLUSHED } from "./limits.ts";
 import type { Output } from "./output.ts";
 import type { Stream } from "./stream.ts";
 
-const EMPTY = Buffer.alloc(0);
+export interface SenderOptions {
+  readonly output: Output;
+  readonly writer: FrameWriter;
+  readonly budget: Budget;
+  readonly floods: Floods;
+  /** END_STREAM is in the output. */
+  readonly onLocalEnd: (stream: Stream) => void;
+}
 
 export class Sender {
+  readonly encoder = new HpackEncoder();
   /** The connection's send window. */
-  window = 65_535;
-  /** The peer's SETTINGS_MAX_FRAME_SIZE. */
-  maxFrameSize = 16_384;
+  #window = INITIAL_WINDOW;
   readonly #output: Output;
-  readonly #encoder: HpackEncoder;
+  readonly #writer: FrameWriter;
   readonly #budget: Budget;
+  readonly #floods: Floods;
   readonly #onLocalEnd: (stream: Stream) => void;
-  /** Streams with queued output that their own window allows, in the order of their turns. */
-  readonly #ready = new Set<Stream>();
-  /** Streams whose writer waits only for the socket. */
-  readonly #waiting = new Set<Stream>();
+  /** Streams whose turn comes, linked by `nextReady`: with queued DATA that their own window allows, or with a paused writer. */
+  #firstReady: Stream | undefined;
+  #lastReady: Stream | undefined;
+  #draining = false;
 
-  constructor(output: Output, encoder: HpackEncoder, budget: Budget, onLocalEnd: (stream: Stream) => void) {
-    this.#output = output;
-    this.#encoder = encoder;
-    this.#budget = budget;
-    this.#onLocalEnd = onLocalEnd;
+  constructor(options: SenderOptions) {
+    this.#output = options.output;
+    this.#writer = options.writer;
+    this.#budget = options.budget;
+    this.#floods = options.floods;
+    this.#onLocalEnd = options.onLocalEnd;
   }
 
+  /** Throws what `encode` throws, with the stream's block completed so that both HPACK tables stay in step. */
   headers(stream: Stream, encode: (encoder: HpackEncoder) => void, end: boolean): void {
-    this.#encoder.begin();
-    encode(this.#encoder);
-    const block = this.#encoder.finish();
-    let at = Math.min(block.length, this.maxFrameSize);
-    const endStream = end ? Flag.END_STREAM : 0;
-    const endHeaders = at === block.length ? Flag.END_HEADERS : 0;
-    this.#output.frameHeader(at, FrameType.HEADERS, endStream | endHeaders, stream.id);
-    this.#output.append(block, 0, at);
-    while (at < block.length) {
-      const next = Math.min(block.length, at + this.maxFrameSize);
-      this.#output.frameHeader(
-        next - at,
-        FrameType.CONTINUATION,
-        next === block.length ? Flag.END_HEADERS : 0,
-        stream.id,
-      );
-      this.#output.append(block, at, next);
-      at = next;
+    const { encoder } = this;
+    encoder.begin();
+    let complete = false;
+    try {
+      encode(encoder);
+      complete = true;
+    } finally {
+      stream.answered = true;
+      this.#writer.headers(stream.id, encoder.finish(), end && complete);
     }
     if (end) this.#onLocalEnd(stream);
   }
@@ -59,31 +64,26 @@ export class Sender {
   data(stream: Stream, chunk: Buffer, last: boolean): boolean {
     let at = 0;
     if (stream.queue === undefined) {
-      while (at < chunk.length) {
-        const allowed = Math.min(chunk.length - at, stream.sendWindow, this.window, this.maxFrameSize);
-        if (allowed <= 0) break;
-        this.#frame(stream, chunk, at, at + allowed, last && at + allowed === chunk.length);
-        at += allowed;
-      }
-      if (at === chunk.length) {
-        if (last && chunk.length === 0) this.#frame(stream, EMPTY, 0, 0, true);
-        if (this.#output.outstanding < OUTPUT_HIGH_WATER) return true;
-        if (!last) this.#wait(stream);
+      at = this.#direct(stream, chunk, last);
+      if (at === chunk.length && (!last || stream.localEnded)) {
+        if (last || this.#output.unflushed < MAX_UNFLUSHED) return true;
+        stream.paused = true;
+        this.#makeReady(stream);
         return false;
       }
       stream.queue = [];
       stream.queuedFrom = 0;
     }
-    // The caller's memory is reused after this call.
-    const rest = Buffer.from(chunk.subarray(at));
-    if (rest.length > 0) {
+    stream.ending = last;
+    stream.paused = true;
+    if (at < chunk.length) {
+      // The caller's memory is used again after this call.
+      const rest = Buffer.from(at === 0 ? chunk : chunk.subarray(at));
       stream.queue.push(rest);
       stream.queuedBytes += rest.length;
+      if (stream.sendWindow > 0) this.#makeReady(stream);
       this.#budget.hold(stream, rest.length);
     }
-    stream.endQueued = last;
-    stream.paused = true;
-    if (!stream.closed && stream.sendWindow > 0) this.#ready.add(stream);
     return false;
   }
 
@@ -92,97 +92,157 @@ export class Sender {
       this.#finish(stream, trailers);
       return;
     }
-    stream.endQueued = true;
+    stream.ending = true;
     stream.trailers = trailers;
   }
 
-  /** The stream's or the connection's window has grown. */
-  opened(stream: Stream | undefined): void {
-    if (stream?.queue !== undefined && stream.sendWindow > 0) this.#ready.add(stream);
-    this.drain();
+  /** WINDOW_UPDATE for the connection. */
+  widen(increment: number): void {
+    this.#window += increment;
+    if (this.#window > MAX_WINDOW) throw flowControlError("a WINDOW_UPDATE overflows the connection's window");
+  }
+
+  /** WINDOW_UPDATE for a stream, or a change of SETTINGS_INITIAL_WINDOW_SIZE. False when the window overflows. */
+  widenStream(stream: Stream, increment: number): boolean {
+    stream.sendWindow += increment;
+    if (stream.sendWindow > MAX_WINDOW) return false;
+    if (stream.queue !== undefined && stream.sendWindow > 0) this.#makeReady(stream);
+    return true;
   }
 
   /** The stream is gone: nothing queued leaves any more. */
   forget(stream: Stream): void {
-    this.#ready.delete(stream);
-    this.#waiting.delete(stream);
+    this.#unlink(stream);
     stream.queue = undefined;
-    stream.queuedBytes = 0;
     stream.paused = false;
+    if (stream.queuedBytes === 0) return;
+    const { queuedBytes } = stream;
+    stream.queuedBytes = 0;
+    this.#budget.give(stream, queuedBytes);
   }
 
-  /** Sends what may be sent, and lets writers go on. */
+  /** The socket took output, or windows opened: sends what may be sent and lets writers go on. */
   drain(): void {
-    for (const stream of this.#ready) {
-      if (this.window <= 0 || this.#output.outstanding >= OUTPUT_HIGH_WATER) return;
-      this.#ready.delete(stream);
-      this.#turn(stream);
-      // Sets iterate what is added during the iteration: the next turn of this stream comes behind the others'.
-      if (stream.queue !== undefined && stream.sendWindow > 0) this.#ready.add(stream);
+    // A writer that goes on may come back here.
+    if (this.#draining || this.#firstReady === undefined) return;
+    this.#draining = true;
+    try {
+      for (;;) {
+        const stream = this.#firstReady;
+        if (stream === undefined || this.#output.unflushed >= MAX_UNFLUSHED) return;
+        // Whoever has nothing queued could do no more than queue something.
+        if (this.#window <= 0) return;
+        this.#unlink(stream);
+        if (stream.queue === undefined) this.#resume(stream);
+        else this.#turn(stream);
+      }
+    } finally {
+      this.#draining = false;
     }
-    if (this.#waiting.size === 0 || this.#output.outstanding >= OUTPUT_LOW_WATER) return;
-    const writable = [...this.#waiting];
-    this.#waiting.clear();
-    for (const stream of writable) this.#resume(stream);
+  }
+
+  get wantsDrain(): boolean {
+    return this.#firstReady !== undefined && this.#output.unflushed < LOW_UNFLUSHED;
+  }
+
+  /** Sends as much of `chunk` as windows and socket allow; returns how much. */
+  #direct(stream: Stream, chunk: Buffer, last: boolean): number {
+    const { length } = chunk;
+    if (length === 0) {
+      if (last) this.#finish(stream, undefined);
+      return 0;
+    }
+    let at = 0;
+    while (at < length && this.#output.unflushed < MAX_UNFLUSHED) {
+      const allowed = this.#allowed(stream, length - at);
+      if (allowed <= 0) break;
+      this.#frame(stream, chunk, at, at + allowed, last && at + allowed === length);
+      at += allowed;
+    }
+    return at;
+  }
+
+  #allowed(stream: Stream, wanted: number): number {
+    return Math.min(wanted, stream.sendWindow, this.#window, this.#writer.maxFrameSize, MAX_SENT_DATA);
   }
 
   /** One frame of a stream's queue. */
   #turn(stream: Stream): void {
-    const { queue } = stream;
+    const { queue, queuedFrom } = stream;
     const first = queue?.[0];
     if (queue === undefined || first === undefined) return;
-    const end = Math.min(first.length, stream.queuedFrom + Math.min(stream.sendWindow, this.window, this.maxFrameSize));
-    const sent = end - stream.queuedFrom;
-    stream.queuedBytes -= sent;
-    this.#budget.give(stream, sent);
-    const last = stream.endQueued && stream.trailers === undefined && stream.queuedBytes === 0;
-    const from = stream.queuedFrom;
+    const allowed = this.#allowed(stream, first.length - queuedFrom);
+    if (allowed <= 0) return;
+    const end = queuedFrom + allowed;
+    stream.queuedBytes -= allowed;
     if (end === first.length) {
       queue.shift();
       stream.queuedFrom = 0;
     } else {
       stream.queuedFrom = end;
     }
-    this.#frame(stream, first, from, end, last);
-    if (queue.length > 0) return;
-    stream.queue = undefined;
-    if (stream.endQueued) {
-      if (!last) this.#finish(stream, stream.trailers);
-    } else if (this.#output.outstanding < OUTPUT_HIGH_WATER) this.#resume(stream);
-    else this.#wait(stream);
-  }
-
-  #wait(stream: Stream): void {
-    stream.paused = true;
-    this.#waiting.add(stream);
+    const isLast = stream.ending && stream.trailers === undefined && stream.queuedBytes === 0;
+    this.#budget.give(stream, allowed);
+    this.#frame(stream, first, queuedFrom, end, isLast);
+    if (isLast) {
+      stream.queue = undefined;
+    } else if (queue.length > 0) {
+      if (stream.sendWindow > 0) this.#makeReady(stream);
+    } else {
+      stream.queue = undefined;
+      if (stream.ending) this.#finish(stream, stream.trailers);
+      else this.#resume(stream);
+    }
   }
 
   #resume(stream: Stream): void {
-    if (!stream.paused || stream.closed || stream.queue !== undefined) return;
+    if (!stream.paused || stream.closed) return;
     stream.paused = false;
     stream.handler.onWritable();
   }
 
   #frame(stream: Stream, bytes: Buffer, from: number, to: number, end: boolean): void {
-    const length = to - from;
-    stream.sendWindow -= length;
-    this.window -= length;
-    this.#output.frameHeader(length, FrameType.DATA, end ? Flag.END_STREAM : 0, stream.id);
-    if (length > 0) this.#output.append(bytes, from, to);
+    stream.sendWindow -= to - from;
+    this.#window -= to - from;
+    this.#writer.data(stream.id, bytes, from, to, end);
+    this.#floods.dataSent();
     if (end) this.#onLocalEnd(stream);
   }
 
   #finish(stream: Stream, trailers: readonly HeaderField[] | undefined): void {
-    if (trailers === undefined || trailers.length === 0) {
-      this.#frame(stream, EMPTY, 0, 0, true);
+    const sendable = trailers?.filter(isSendableTrailer) ?? [];
+    if (sendable.length === 0) {
+      this.#writer.emptyData(stream.id);
+      this.#onLocalEnd(stream);
       return;
     }
     this.headers(
       stream,
       (encoder) => {
-        for (const field of trailers) encoder.field(field.name.toLowerCase(), field.value, "name");
+        for (const field of sendable) encoder.field(field.name.toLowerCase(), field.value, "name");
       },
       true,
     );
+  }
+
+  #makeReady(stream: Stream): void {
+    if (stream.isReady) return;
+    stream.isReady = true;
+    stream.previousReady = this.#lastReady;
+    if (this.#lastReady === undefined) this.#firstReady = stream;
+    else this.#lastReady.nextReady = stream;
+    this.#lastReady = stream;
+  }
+
+  #unlink(stream: Stream): void {
+    if (!stream.isReady) return;
+    const { previousReady, nextReady } = stream;
+    if (previousReady === undefined) this.#firstReady = nextReady;
+    else previousReady.nextReady = nextReady;
+    if (nextReady === undefined) this.#lastReady = previousReady;
+    else nextReady.previousReady = previousReady;
+    stream.previousReady = undefined;
+    stream.nextReady = undefined;
+    stream.isReady = false;
   }
 }

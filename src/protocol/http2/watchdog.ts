@@ -1,76 +1,147 @@
-/** What must come in time: the preface, the first SETTINGS, the answer to a PING, the acknowledgement of ours. */
-import { Http2ConnectionError } from "./errors.ts";
-import { FIRST_SETTINGS_TIMEOUT_MS, PREFACE_TIMEOUT_MS, SETTINGS_ACK_TIMEOUT_MS } from "./limits.ts";
+/** What must come in time: the preface, the first SETTINGS, the acknowledgement of ours, the answer to a PING. */
+import { Http2ConnectionError, protocolError } from "./errors.ts";
+import * as limits from "./limits.ts";
 import { ErrorCode, type Http2Options } from "./types.ts";
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+interface Ping {
+  readonly number: number;
+  readonly sentAt: number;
+  /** Of the watchdog's own: the connection is judged by it. */
+  readonly judged: boolean;
+}
 
 export class Watchdog {
   readonly #pingInterval: number;
   readonly #pingTimeout: number;
-  readonly #startedAt: number;
-  #prefaceAt: number;
-  #heardAt: number;
+  #prefaceDue: number;
+  #settingsDue = NEVER;
+  #acknowledgementDue = NEVER;
+  #startAcknowledgement = false;
+  #pingDue = NEVER;
+  /** When the judged PING is given up, if one is under way. */
+  #answerDue = NEVER;
+  #extensions = 0;
+  /** Bytes moved, in or out, since the answer's time was last set. */
+  #moved = false;
+  #excusedLate = false;
   #pings = 0;
-  /** PINGs without an answer, oldest first. */
-  readonly #pending: { id: number; at: number }[] = [];
-  readonly #payload = Buffer.alloc(8);
+  readonly #pending: Ping[] = [];
 
-  constructor(options: Http2Options, now: number) {
+  constructor(options: Http2Options, isServer: boolean, now: number) {
     this.#pingInterval = options.pingIntervalMs ?? 0;
     this.#pingTimeout = options.pingTimeoutMs ?? this.#pingInterval;
-    this.#startedAt = now;
-    this.#prefaceAt = now;
-    this.#heardAt = now;
+    // A client speaks first; a server's SETTINGS are due as soon as its preface would be.
+    this.#prefaceDue = now + limits.PREFACE_TIMEOUT;
+    if (!isServer) this.prefaceCame(now, limits.PREFACE_TIMEOUT);
+    if (this.#pingInterval > 0) this.#pingDue = now + this.#pingInterval;
   }
 
+  get deadline(): number | undefined {
+    const due = Math.min(this.#prefaceDue, this.#settingsDue, this.#acknowledgementDue, this.#pingDue, this.#answerDue);
+    return due === NEVER ? undefined : due;
+  }
+
+  /** Bytes came. */
   heard(now: number): void {
-    this.#heardAt = now;
+    this.#moved = true;
+    this.#excusedLate = false;
+    this.#hearTime(now);
+    if (this.#pingDue !== NEVER) this.#pingDue = now + this.#pingInterval;
   }
 
-  prefaceAt(now: number): void {
-    this.#prefaceAt = now;
+  /** The socket took bytes. */
+  moved(): void {
+    this.#moved = true;
   }
 
-  /** The payload of the next PING. */
-  pinged(now: number): Buffer {
-    const id = ++this.#pings;
-    this.#payload.writeUInt32BE(id, 4);
-    // Further ones while many wait say nothing new.
-    if (this.#pending.length < 16) this.#pending.push({ id, at: now });
-    return this.#payload;
+  prefaceCame(now: number, timeout: number = limits.SETTINGS_TIMEOUT): void {
+    this.#prefaceDue = NEVER;
+    this.#settingsDue = now + timeout;
   }
 
-  /** The round trip in milliseconds, or undefined for an answer to nothing, which is ignored. */
-  ponged(payload: Buffer, now: number): number | undefined {
-    if (payload.readUInt32BE(0) !== 0) return undefined;
-    const index = this.#pending.findIndex((ping) => ping.id === payload.readUInt32BE(4));
-    const [ping] = index < 0 ? [] : this.#pending.splice(0, index + 1).slice(-1);
-    return ping === undefined ? undefined : now - ping.at;
+  settingsCame(): void {
+    this.#settingsDue = NEVER;
   }
 
-  deadline(prefaceLeft: number, settingsCame: boolean, unacknowledgedSince: number | undefined): number | undefined {
-    if (prefaceLeft > 0) return this.#startedAt + PREFACE_TIMEOUT_MS;
-    let due = Number.POSITIVE_INFINITY;
-    if (!settingsCame) due = this.#prefaceAt + FIRST_SETTINGS_TIMEOUT_MS;
-    if (unacknowledgedSince !== undefined) due = Math.min(due, unacknowledgedSince + SETTINGS_ACK_TIMEOUT_MS);
-    const [ping] = this.#pending;
-    if (ping !== undefined) due = Math.min(due, ping.at + this.#pingTimeout);
-    else if (this.#pingInterval > 0) due = Math.min(due, this.#heardAt + this.#pingInterval);
-    return due === Number.POSITIVE_INFINITY ? undefined : due;
+  /** SETTINGS of ours went out. They may do so at any time (the budget is shared), so the time runs from when we next hear it. */
+  awaitAcknowledgement(): void {
+    this.#startAcknowledgement = true;
+  }
+
+  acknowledged(): void {
+    this.#startAcknowledgement = false;
+    this.#acknowledgementDue = NEVER;
+  }
+
+  /** A PING goes out: its number, or undefined when enough are unanswered. */
+  ping(now: number, judged: boolean): number | undefined {
+    if (!judged && this.#pending.length >= limits.MAX_OUTSTANDING_PINGS) return undefined;
+    this.#pings = (this.#pings + 1) >>> 0;
+    this.#pending.push({ number: this.#pings, sentAt: now, judged });
+    if (judged) {
+      this.#pingDue = NEVER;
+      this.#answerDue = now + this.#pingTimeout;
+      this.#extensions = 0;
+      this.#moved = false;
+    }
+    return this.#pings;
+  }
+
+  /** The round trip of a PING that the user asked for; undefined for others, and for an answer to nothing. */
+  ponged(number: number, now: number): number | undefined {
+    const index = this.#pending.findIndex((ping) => ping.number === number);
+    const ping = this.#pending[index];
+    if (ping === undefined) return undefined;
+    this.#pending.splice(index, 1);
+    if (!ping.judged) return now - ping.sentAt;
+    this.#answerDue = NEVER;
+    this.#pingDue = now + this.#pingInterval;
+    return undefined;
   }
 
   /** Throws when something did not come in time; true when a PING is due. */
-  tick(now: number, prefaceLeft: number, settingsCame: boolean, unacknowledgedSince: number | undefined): boolean {
-    const due = this.deadline(prefaceLeft, settingsCame, unacknowledgedSince);
-    if (due === undefined || now < due) return false;
-    if (prefaceLeft > 0) throw new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the preface did not come in time");
-    if (!settingsCame && now >= this.#prefaceAt + FIRST_SETTINGS_TIMEOUT_MS) {
-      throw new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the first SETTINGS did not come in time");
+  tick(now: number): boolean {
+    this.#hearTime(now);
+    const due = Math.min(this.#prefaceDue, this.#settingsDue, this.#acknowledgementDue, this.#answerDue);
+    if (now >= due) {
+      if (now >= due + limits.LATE_TICK && !this.#excusedLate) {
+        // The process stood still. What came meanwhile waits in the socket and is read before the next tick.
+        this.#excusedLate = true;
+        this.#putOff(now + limits.LATE_TICK);
+      } else {
+        this.#judge(now);
+      }
     }
-    if (unacknowledgedSince !== undefined && now >= unacknowledgedSince + SETTINGS_ACK_TIMEOUT_MS) {
+    return now >= this.#pingDue;
+  }
+
+  #hearTime(now: number): void {
+    if (!this.#startAcknowledgement) return;
+    this.#startAcknowledgement = false;
+    this.#acknowledgementDue = now + limits.SETTINGS_ACK_TIMEOUT;
+  }
+
+  #judge(now: number): void {
+    if (now >= this.#prefaceDue) throw protocolError("the preface did not come in time");
+    if (now >= this.#settingsDue) throw protocolError("the first SETTINGS did not come in time");
+    if (now >= this.#acknowledgementDue) {
       throw new Http2ConnectionError(ErrorCode.SETTINGS_TIMEOUT, "our SETTINGS were not acknowledged in time");
     }
-    const [ping] = this.#pending;
-    if (ping === undefined) return true;
-    throw new Http2ConnectionError(ErrorCode.NO_ERROR, `a PING was not answered within ${this.#pingTimeout} ms`);
+    if (!this.#moved || this.#extensions >= limits.MAX_PING_EXTENSIONS) {
+      throw new Http2ConnectionError(ErrorCode.NO_ERROR, `a PING was not answered within ${this.#pingTimeout} ms`);
+    }
+    this.#moved = false;
+    this.#extensions++;
+    this.#answerDue = now + this.#pingTimeout;
+  }
+
+  #putOff(due: number): void {
+    const later = (was: number): number => (was === NEVER ? NEVER : Math.max(was, due));
+    this.#prefaceDue = later(this.#prefaceDue);
+    this.#settingsDue = later(this.#settingsDue);
+    this.#acknowledgementDue = later(this.#acknowledgementDue);
+    this.#answerDue = later(this.#answerDue);
   }
 }

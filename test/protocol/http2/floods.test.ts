@@ -1,5 +1,6 @@
 /** Floods and resets end in the right GOAWAY with bounded memory; visitors who merely leave cost nothing (limits.ts). */
 import { describe, expect, it } from "vitest";
+import { HpackDecoder } from "../../../src/protocol/http2/hpack/decoder.ts";
 import { ErrorCode } from "../../../src/protocol/http2/types.ts";
 import { frame, get, POST, type RawServer, rawServer, Type, uint32 } from "./raw.ts";
 
@@ -71,41 +72,74 @@ describe("floods within one moment", () => {
     expect(server.goaway).toBe(ErrorCode.FRAME_SIZE_ERROR);
   });
 
-  it("a peer that asks and never reads ends, with bounded output", () => {
+  it("a peer that asks and never reads is refused, then ends, with bounded output", () => {
     const server = rawServer();
+    const { connection } = server;
     // Each head is answered with 1 MiB of fields which nobody takes.
-    let answered = 0;
     const value = "x".repeat(1024 * 1024);
-    for (let id = 1; id < 2_000 && server.errors.length === 0; id += 2) {
-      server.connection.receive(get(id), 0);
+    let answered = 0;
+    let id = 1;
+    for (; id < 60_000 && server.errors.length === 0; id += 2) {
+      connection.receive(get(id), 0);
       const stream = server.streams[answered];
-      if (stream === undefined) break;
+      if (stream === undefined) continue;
       answered++;
       stream.headers((encoder) => {
         encoder.status(200);
         encoder.field("x-large", value, "name");
       }, true);
     }
-    expect(answered).toBeLessThan(100);
+    expect(answered).toBeLessThan(20);
+    expect(server.errors[0]?.message).toMatch(/ENHANCE_YOUR_CALM/);
+    expect(id).toBeLessThan(60_000);
+  });
+
+  it.each([
+    ["PING", frame(Type.PING, 0, 0, "0102030405060708")],
+    ["SETTINGS", frame(Type.SETTINGS, 0, 0)],
+  ])("%s whose answers nobody reads end although they come slowly, with bounded output", (_name, bytes) => {
+    const server = rawServer();
+    let sent = 0;
+    for (; sent < 50_000 && server.errors.length === 0; sent++) server.connection.receive(bytes, sent * 1_000);
+    expect(sent).toBeLessThan(12_000);
+    let left = 0;
+    for (let buffer = server.connection.takeOutput(); buffer !== undefined; buffer = server.connection.takeOutput()) {
+      left += buffer.length;
+    }
+    expect(left).toBeLessThan(256 * 1024);
     expect(server.errors[0]?.message).toMatch(/ENHANCE_YOUR_CALM/);
   });
 
-  it("an HPACK bomb is answered with 431 and held nowhere", () => {
-    const server = rawServer();
-    // One entry of 4,000 bytes in the table, then 4,000 references to it.
-    const insert = Buffer.concat([
-      Buffer.from("40017 8".replace(" ", ""), "hex"),
-      Buffer.from([0x7f, 0xa1, 0x1e]),
-      Buffer.alloc(4000, 0x61),
+  /** One entry of 4,000 bytes in the table, then references to it. */
+  const bomb = (references: number): Buffer =>
+    Buffer.concat([
+      Buffer.from([0x40, 0x01, 0x78, 0x7f, 0xa1, 0x1e]),
+      Buffer.alloc(4_000, 0x61),
+      Buffer.alloc(references, 0xbe),
     ]);
+
+  it("an HPACK bomb ends in ENHANCE_YOUR_CALM and is held nowhere", () => {
+    const server = rawServer();
     const before = process.memoryUsage().heapUsed;
-    const frames = server.send(frame(Type.HEADERS, 5, 1, Buffer.concat([insert, Buffer.alloc(4_000, 0xbe)])));
-    expect(process.memoryUsage().heapUsed - before).toBeLessThan(32 * 1024 * 1024);
-    expect(frames.map((one) => one.type)).toEqual([Type.HEADERS]);
+    server.send(frame(Type.HEADERS, 5, 1, bomb(4_000)));
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(16 * 1024 * 1024);
+    expect(server.goaway).toBe(ErrorCode.ENHANCE_YOUR_CALM);
     expect(server.heads).toEqual([]);
-    expect(server.errors).toEqual([]);
+  });
+
+  it("a head over the announced size is answered with 431, and many of them end in ENHANCE_YOUR_CALM", () => {
+    const server = rawServer();
+    const frames = server.send(frame(Type.HEADERS, 5, 1, bomb(300)));
+    expect(frames.map((one) => one.type)).toEqual([Type.HEADERS]);
+    expect(new HpackDecoder(4096)).toSatisfy((decoder: HpackDecoder) => {
+      const values: string[] = [];
+      decoder.decode(frames[0]?.payload ?? Buffer.alloc(0), (field) => values.push(field.value));
+      return values.join() === "431";
+    });
     server.send(get(3));
     expect(server.heads).toHaveLength(1);
+    expect(flood(server, 100, (i) => frame(Type.HEADERS, 5, 5 + 2 * i, bomb(300)))).toBeLessThan(100);
+    expect(server.goaway).toBe(ErrorCode.ENHANCE_YOUR_CALM);
   });
 });
 

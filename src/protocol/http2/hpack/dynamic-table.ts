@@ -32,7 +32,7 @@ export class DynamicTable {
     return this.#ring[(this.#newest - index + 1 + this.#ring.length) & (this.#ring.length - 1)];
   }
 
-  /** How many entries have ever been inserted, modulo 2^32: names an entry for life as `inserted - index`. */
+  /** How many entries have ever been inserted; the count at its insertion names an entry for life. */
   inserted = 0;
 
   resize(maxSize: number): void {

@@ -4,7 +4,7 @@ import type { ClientFieldEncoder } from "../types.ts";
 import { DynamicTable } from "./dynamic-table.ts";
 import { encodeHuffman, huffmanLength } from "./huffman.ts";
 import { DEFAULT_TABLE_SIZE, ENTRY_OVERHEAD } from "./limits.ts";
-import { STATIC_FIELD_INDEX, STATIC_NAME_INDEX, STATIC_TABLE_LENGTH } from "./static-table.ts";
+import { STATIC_NAMES, STATIC_TABLE_LENGTH } from "./static-table.ts";
 
 /** First bytes of the representations, and the bits that their index has. */
 const INDEXED = 0x80;
@@ -18,12 +18,25 @@ const INTEGER_ROOM = 6;
 /** A name goes into the dynamic table along with its first value, unless that would push everything else out. */
 const MAX_NAMING_ENTRY = 512;
 
+/** What is remembered of entries is forgotten after so many insertions: a few times what the table can hold. */
+const MAX_REMEMBERED = 512;
+
+/** Up to this length a loop over the characters is faster than `Buffer.write`. */
+const SHORT_STRING = 16;
+
+/** What is known of a name in the dynamic table, as entry numbers; evicted ones are found out on use. */
+interface DynamicName {
+  /** The newest entry with the name. */
+  newest: number;
+  /** Entries by their value. */
+  readonly values: Map<string, number>;
+}
+
 export class HpackEncoder implements ClientFieldEncoder {
   readonly #huffman: boolean;
   readonly #table = new DynamicTable(DEFAULT_TABLE_SIZE);
-  /** Entry number (`DynamicTable.inserted` when it came in) of names and of whole fields; stale ones are found out on use. */
-  readonly #names = new Map<string, number>();
-  readonly #fields = new Map<string, number>();
+  readonly #names = new Map<string, DynamicName>();
+  #remembered = 0;
   #buffer = Buffer.allocUnsafeSlow(4096);
   #length = 0;
   /** Size updates that the next block must begin with (RFC 7541 § 4.2): the lowest since the last block, then the last. */
@@ -39,8 +52,6 @@ export class HpackEncoder implements ClientFieldEncoder {
     if (wanted === this.#table.maxSize && this.#lowestSize === undefined) return;
     this.#lowestSize = Math.min(this.#lowestSize ?? wanted, wanted);
     this.#table.resize(wanted);
-    this.#names.clear();
-    this.#fields.clear();
   }
 
   begin(): void {
@@ -58,6 +69,11 @@ export class HpackEncoder implements ClientFieldEncoder {
   }
 
   status(code: number): void {
+    if (code === 200) {
+      this.#room(1);
+      this.#buffer[this.#length++] = INDEXED | 8;
+      return;
+    }
     this.field(":status", String(code), "index");
   }
 
@@ -70,49 +86,53 @@ export class HpackEncoder implements ClientFieldEncoder {
 
   field(name: string, value: string, indexing: "index" | "name" | "never"): void {
     this.#room(2 * INTEGER_ROOM + name.length + value.length + INTEGER_ROOM);
+    const inStatic = STATIC_NAMES.get(name);
+    const inDynamic = this.#names.get(name);
     if (indexing === "index") {
-      const key = `${name}\0${value}`;
-      const index = STATIC_FIELD_INDEX.get(key) ?? this.#live(this.#fields, key);
+      const index = inStatic?.values.get(value) ?? this.#indexOf(inDynamic?.values.get(value));
       if (index !== undefined) {
         this.#integer(INDEXED, 7, index);
         return;
       }
-      if (this.#literal(INCREMENTAL, 6, name, value)) this.#fields.set(key, this.#table.inserted);
-      return;
     }
-    if (indexing === "never") {
-      this.#literal(NEVER, 4, name, value);
-      return;
+    const nameIndex = inStatic?.index ?? this.#indexOf(inDynamic?.newest);
+    const size = name.length + value.length + ENTRY_OVERHEAD;
+    if (
+      (indexing === "index" && size <= this.#table.maxSize) ||
+      (indexing === "name" && nameIndex === undefined && size <= Math.min(MAX_NAMING_ENTRY, this.#table.maxSize))
+    ) {
+      this.#literal(INCREMENTAL, 6, nameIndex, name, value);
+      this.#remember(name, value, inDynamic);
+    } else {
+      this.#literal(indexing === "never" ? NEVER : WITHOUT, 4, nameIndex, name, value);
     }
-    const known = STATIC_NAME_INDEX.has(name) || this.#live(this.#names, name) !== undefined;
-    const worthNaming = !known && name.length + value.length + ENTRY_OVERHEAD <= MAX_NAMING_ENTRY;
-    this.#literal(worthNaming ? INCREMENTAL : WITHOUT, worthNaming ? 6 : 4, name, value);
   }
 
-  /** Writes a literal; true when it went into the dynamic table. */
-  #literal(first: number, prefix: number, name: string, value: string): boolean {
-    const index = STATIC_NAME_INDEX.get(name) ?? this.#live(this.#names, name);
-    this.#integer(first, prefix, index ?? 0);
-    if (index === undefined) this.#string(name);
+  #literal(first: number, prefix: number, nameIndex: number | undefined, name: string, value: string): void {
+    this.#integer(first, prefix, nameIndex ?? 0);
+    if (nameIndex === undefined) this.#string(name);
     this.#string(value);
-    if (first !== INCREMENTAL || !this.#table.insert(new HeaderField(name, value))) return false;
-    // Names and fields of evicted entries stay behind in the maps; they are few, but a peer must not make them many.
-    if (this.#names.size > 512) this.#names.clear();
-    if (this.#fields.size > 512) this.#fields.clear();
-    this.#names.set(name, this.#table.inserted);
-    return true;
   }
 
-  /** The index of a live dynamic entry. */
-  #live(map: Map<string, number>, key: string): number | undefined {
-    const entry = map.get(key);
+  #remember(name: string, value: string, known: DynamicName | undefined): void {
+    this.#table.insert(new HeaderField(name, value));
+    const entry = this.#table.inserted;
+    if (++this.#remembered > MAX_REMEMBERED) {
+      this.#names.clear();
+      this.#remembered = 1;
+    } else if (known !== undefined) {
+      known.newest = entry;
+      known.values.set(value, entry);
+      return;
+    }
+    this.#names.set(name, { newest: entry, values: new Map([[value, entry]]) });
+  }
+
+  /** The index of an entry of the dynamic table that has not been evicted. */
+  #indexOf(entry: number | undefined): number | undefined {
     if (entry === undefined) return undefined;
     const index = this.#table.inserted - entry + 1;
-    if (index > this.#table.length) {
-      map.delete(key);
-      return undefined;
-    }
-    return STATIC_TABLE_LENGTH + index;
+    return index > this.#table.length ? undefined : STATIC_TABLE_LENGTH + index;
   }
 
   #integer(first: number, prefix: number, value: number): void {
@@ -137,7 +157,11 @@ export class HpackEncoder implements ClientFieldEncoder {
       }
     }
     this.#integer(0, 7, text.length);
-    this.#length += this.#buffer.write(text, this.#length, "latin1");
+    if (text.length > SHORT_STRING) {
+      this.#length += this.#buffer.write(text, this.#length, "latin1");
+      return;
+    }
+    for (let i = 0; i < text.length; i++) this.#buffer[this.#length++] = text.charCodeAt(i);
   }
 
   #room(bytes: number): void {

@@ -73,12 +73,21 @@ export const STATIC_FIELDS: readonly (HeaderField | undefined)[] = [
   ...ENTRIES.map(([name, value]) => new HeaderField(name, value)),
 ];
 
-/** Lowest index with a name. */
-export const STATIC_NAME_INDEX: ReadonlyMap<string, number> = new Map(
-  ENTRIES.map(([name], i) => [name, i + 1] as const).reverse(),
-);
+/** What the static table knows of a name. */
+export interface StaticName {
+  /** The lowest index with the name. */
+  readonly index: number;
+  /** The index of the whole field by its value. */
+  readonly values: ReadonlyMap<string, number>;
+}
 
-/** Index of a whole field, keyed by `name\0value`. */
-export const STATIC_FIELD_INDEX: ReadonlyMap<string, number> = new Map(
-  ENTRIES.map(([name, value], i) => [`${name}\0${value}`, i + 1] as const),
-);
+/** Two levels, name and then value, so that a look-up joins no strings. */
+export const STATIC_NAMES: ReadonlyMap<string, StaticName> = (() => {
+  const names = new Map<string, { index: number; values: Map<string, number> }>();
+  for (const [i, [name, value]] of ENTRIES.entries()) {
+    const known = names.get(name);
+    if (known === undefined) names.set(name, { index: i + 1, values: new Map([[value, i + 1]]) });
+    else known.values.set(value, i + 1);
+  }
+  return names;
+})();
