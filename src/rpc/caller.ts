@@ -129,7 +129,6 @@ export class Caller {
   /** Gives back what the peer counts as ours. */
   release(): void {
     for (const [id, references] of this.#imports) this.#send(releaseMessage(id, references));
-    this.#imports.clear();
   }
 
   /** The connection is gone: every call fails, now and later. */

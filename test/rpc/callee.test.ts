@@ -42,6 +42,13 @@ describe("questions of the peer", () => {
     expect(stopped).toBe(63);
   });
 
+  it("any number is answered, when they are finished", async () => {
+    const peer = serve();
+    await peer.exchange(bootstrapMessage(0));
+    for (let i = 0; i < 200; i++)
+      expect(await peer.exchange(finishMessage(1, false), call(1))).toStrictEqual([answered(1)]);
+  });
+
   it("calls that are finished early still count while their handlers run", async () => {
     const peer = serve(() => new Promise(() => undefined));
     await peer.exchange(bootstrapMessage(0));

@@ -120,6 +120,19 @@ describe("registration, on the wire", () => {
     expect((await rpcError(client.unregister(options))).fault).toBe("malformed");
   });
 
+  it("takes one whose capability is its own and not the edge's as failed, too", async () => {
+    const { channel, client } = scripted();
+    const answer = Buffer.from(bootstrapReturnMessage(0, 0));
+    // CapDescriptor: from senderHosted to receiverHosted.
+    expect(answer.readUInt16LE(80)).toBe(1);
+    answer.writeUInt16LE(3, 80);
+    channel.deliver(answer);
+    expect(await rpcError(client.unregister(options))).toMatchObject({
+      fault: "malformed",
+      message: expect.stringContaining("no capability"),
+    });
+  });
+
   const answers: [string, (id: number) => Uint8Array, string][] = [
     [
       "a connection id of the wrong length",

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { connectRequestType } from "../../../src/protocol/capnp/connect.ts";
 import { CapnpError } from "../../../src/protocol/capnp/errors.ts";
 import { MAX_CONNECT_MESSAGE_BYTES } from "../../../src/protocol/capnp/limits.ts";
-import { decodeMessage } from "../../../src/protocol/capnp/reader.ts";
+import { decodeMessage, readRoot, type StructReader } from "../../../src/protocol/capnp/reader.ts";
 import { clientInfoType } from "../../../src/protocol/capnp/registration.ts";
 import type { StructType } from "../../../src/protocol/capnp/struct-type.ts";
 import { frameOf, message, segments } from "./frames.ts";
@@ -127,6 +127,7 @@ describe("lists", () => {
 
   it.each([
     ["of 2^29 - 1 texts", list(3, 6, 0x1fffffff)],
+    ["of 100 texts in the room of two", list(3, 6, 100)],
     ["of voids", list(3, 0, 100)],
     ["of structs", list(3, 7, 1)],
     ["that is a struct", struct(3, 1, 0)],
@@ -140,6 +141,29 @@ describe("lists", () => {
     expect(faultOf(connectRequestType, structs)).toBe("limit");
     const texts = segments([struct(0, 0, 4), ZERO, list(2, 6, 199_000), ZERO, ZERO].concat(words));
     expect(faultOf(clientInfoType, texts)).toBe("limit");
+  });
+});
+
+describe("a struct read over and over", () => {
+  const reads = (bytes: Buffer, read: (struct: StructReader) => unknown): (() => void) => {
+    const root = readRoot(frameOf(bytes));
+    return () => {
+      for (let i = 0; i < 100; i++) read(root);
+    };
+  };
+  const filler = Array.from({ length: 1000 }, () => ZERO);
+
+  it("is charged by its words, or one when it has none", () => {
+    expect(reads(message(struct(0, 0, 1), struct(0, 1000, 0), ...filler), (root) => root.struct(0))).toThrow(
+      CapnpError,
+    );
+    const empty = message(struct(0, 0, 1), struct(-1, 0, 0));
+    expect(reads(empty, (root) => root.struct(0))).toThrow(CapnpError);
+  });
+
+  it("is charged for lists of texts", () => {
+    const bytes = message(struct(0, 0, 1), list(0, 6, 1000), ...filler);
+    expect(reads(bytes, (root) => root.texts(0))).toThrow(CapnpError);
   });
 });
 

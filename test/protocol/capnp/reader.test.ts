@@ -6,6 +6,7 @@ import {
   connectionOptionsType,
   connectionResponseType,
 } from "../../../src/protocol/capnp/registration.ts";
+import { registerUdpSessionParamsType } from "../../../src/protocol/capnp/session.ts";
 import { encodeMessage, type StructWriter, type StructWriting } from "../../../src/protocol/capnp/writer.ts";
 import { frameOf, message, segments } from "./frames.ts";
 
@@ -52,6 +53,17 @@ describe("reading", () => {
       cause: "old",
       retryAfter: 7n,
       shouldRetry: false,
+    });
+  });
+
+  it("takes no pointer for a field that an older struct has not", () => {
+    const older = written(1, 3, (struct) => {
+      struct.uint16(0, 53);
+      struct.data(0, new Uint8Array(16));
+    });
+    expect(decodeMessage(registerUdpSessionParamsType, frameOf(older))).toMatchObject({
+      dstPort: 53,
+      closeAfterIdleHint: 0n,
     });
   });
 
