@@ -275,6 +275,8 @@ describe("registration, on the wire", () => {
         vi.advanceTimersByTime(20_000);
       }
       expect(channel.ended).toBe(false);
+      vi.advanceTimersByTime(30_000);
+      expect(channel.ended).toBe(true);
     } finally {
       vi.useRealTimers();
     }
