@@ -48,6 +48,10 @@ export interface EdgeConnection {
   onRequest: (request: EdgeRequest) => void;
   /** Datagrams (UDP sessions, ICMP); absent on HTTP/2. */
   readonly datagrams?: DatagramChannel;
+  /** Resolves when the edge has said that it opens no more streams here (HTTP/2: GOAWAY); open ones go on. */
+  readonly goingAway?: Promise<void>;
+  /** Asks the edge to open no more streams here; open ones go on. For a connection that can't be unregistered. */
+  goaway?(): void;
   /** Resolves once when the connection is gone; never rejects. */
   readonly closed: Promise<CloseReason>;
   /** Ends the connection: streams still open are cancelled. Idempotent; resolves when the socket is closed. */

@@ -64,16 +64,21 @@ export async function drain(connection: RegisteredConnection, options: DrainOpti
 }
 
 async function unregister(connection: RegisteredConnection, options: DrainOptions): Promise<void> {
-  // Without its control stream there is nobody to tell, and no reason to complain.
-  if (connection.controlEnded) return;
+  const { client, edge } = connection;
+  if (connection.controlEnded) {
+    // Without its control stream there is nobody to tell, and no reason to complain; new streams can still be refused.
+    edge.goaway?.();
+    return;
+  }
   try {
-    await connection.client.unregister({ timeoutMs: Math.max(1, options.unregisterTimeoutMs) });
+    await client.unregister({ timeoutMs: Math.max(1, options.unregisterTimeoutMs) });
     options.onUnregistered?.();
   } catch {
-    // Refused or lost: what the edge still sends is served all the same.
+    // Refused, lost or late: what is open is served all the same.
+    edge.goaway?.();
   }
   // As in cloudflared the control stream ends here, and the edge drains (wire § 10.7).
-  connection.client.close();
+  client.close();
 }
 
 /** Resolves when no stream has been open for QUIET_MS, or at the signal. */

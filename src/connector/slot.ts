@@ -23,6 +23,9 @@ export type SlotFailure =
 
 export type SlotResult = Exclude<ConnectionResult, ConnectionFailure> | SlotFailure;
 
+/** Why a connection that still serves is replaced: the edge ended its control stream, or sent GOAWAY. */
+export type Outlived = "control-ended" | "going-away";
+
 export interface SlotHost {
   readonly retries: number;
   random(): number;
@@ -35,8 +38,8 @@ export interface SlotHost {
   registered(slot: Slot, connection: RegisteredConnection): void;
   /** The registered connection ended by itself; `plan` is undefined when its replacement is already being opened. */
   lost(slot: Slot, connection: RegisteredConnection, error: Error, plan: RetryPlan | undefined): void;
-  /** The control stream of the registered connection ended: it serves until it is replaced. */
-  controlLost(slot: Slot, connection: RegisteredConnection, error: Error | undefined): void;
+  /** The registered connection serves only until it is replaced. */
+  outlived(slot: Slot, why: Outlived, error: Error | undefined): void;
   /** A replacement is registered: `connection` serves what it has and ends. */
   retire(slot: Slot, connection: RegisteredConnection): void;
 }
@@ -142,6 +145,7 @@ export class Slot {
     void connection.edge.closed.then((reason) => this.#closed(connection, reason));
     // A connection that is gone ends its control stream too: that is seen first, and tells less.
     void connection.client.ended.then((error) => setImmediate(() => this.#controlEnded(connection, error)));
+    void connection.edge.goingAway?.then(() => setImmediate(() => this.#outlived(connection, "going-away", undefined)));
     this.#host.registered(this, connection);
     if (old !== undefined) this.#host.retire(this, old);
   }
@@ -186,11 +190,16 @@ export class Slot {
 
   #controlEnded(connection: RegisteredConnection, error: Error | undefined): void {
     connection.controlEnded = true;
+    this.#outlived(connection, "control-ended", error);
+  }
+
+  /** The connection serves, but not for long. */
+  #outlived(connection: RegisteredConnection, why: Outlived, error: Error | undefined): void {
     if (this.#current !== connection || this.#abort.signal.aborted || this.#replace) return;
     this.#replace = true;
-    // The edge may have ended many at once.
+    // The edge may have done it to many at once.
     this.#nextAttemptAt = performance.now() + this.#host.random() * retryWindowMs(1);
-    this.#host.controlLost(this, connection, error);
+    this.#host.outlived(this, why, error);
     this.#nudge();
   }
 

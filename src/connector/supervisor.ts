@@ -9,7 +9,7 @@ import { connectToEdge, type RegisteredConnection } from "./connection.ts";
 import { Deadline, drain } from "./drain.ts";
 import { asError } from "./errors.ts";
 import type { ConnectorParts } from "./parts.ts";
-import { Slot, type SlotFailure, type SlotHost, type SlotResult } from "./slot.ts";
+import { type Outlived, Slot, type SlotFailure, type SlotHost, type SlotResult } from "./slot.ts";
 
 /** Between the starts of two connections: their handshakes don't compete, and four are up within a second. */
 const STAGGER_MS = 250;
@@ -193,9 +193,10 @@ export class Supervisor implements SlotHost {
     this.#events.retrying(slot.info, plan.delayMs, error);
   }
 
-  controlLost(slot: Slot, _connection: RegisteredConnection, error: Error | undefined): void {
-    this.#logger.info("The edge ended the control stream: replacing the connection", {
-      connIndex: slot.connIndex,
+  outlived({ connIndex }: Slot, why: Outlived, error: Error | undefined): void {
+    const what = why === "going-away" ? "is going away" : "ended the control stream";
+    this.#logger.info(`The edge ${what}: replacing the connection`, {
+      connIndex,
       ...(error === undefined ? {} : { error: error.message }),
     });
   }

@@ -64,6 +64,7 @@ class Http2EdgeConnection implements EdgeConnection {
   readonly connIndex: number;
   readonly remoteAddress: string;
   readonly localAddress: string;
+  readonly goingAway: Promise<void>;
   readonly closed: Promise<CloseReason>;
   /** Until the connector listens there is nothing to ask: the edge opens other streams only after the registration. */
   onRequest: (request: EdgeRequest) => void = (request) => {
@@ -78,6 +79,7 @@ class Http2EdgeConnection implements EdgeConnection {
   #resolveControl!: (channel: ByteChannel) => void;
   #rejectControl!: (error: Error) => void;
   #resolveClosed!: (reason: CloseReason) => void;
+  #resolveGoingAway!: () => void;
   #closeReason: CloseReason | undefined;
   #controlStreams = 0;
   #flushScheduled = false;
@@ -93,6 +95,9 @@ class Http2EdgeConnection implements EdgeConnection {
     this.localAddress = socket.localAddress ?? "";
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
+    });
+    this.goingAway = new Promise((resolve) => {
+      this.#resolveGoingAway = resolve;
     });
     this.#controlOpened = new Promise((resolve, reject) => {
       this.#resolveControl = resolve;
@@ -110,7 +115,10 @@ class Http2EdgeConnection implements EdgeConnection {
       {
         onRequest: (stream, head, end) => this.#dispatch(stream, head, end),
         onOutput: () => this.#scheduleFlush(),
-        onGoaway: (code) => this.#logger.debug("The edge sent GOAWAY", { connIndex: this.connIndex, code }),
+        onGoaway: (code) => {
+          this.#logger.debug("The edge sent GOAWAY", { connIndex: this.connIndex, code });
+          this.#resolveGoingAway();
+        },
         onError: (error) => this.#fail(error),
       },
       performance.now(),
@@ -138,6 +146,10 @@ class Http2EdgeConnection implements EdgeConnection {
       signal.addEventListener("abort", abort, { once: true });
       this.#controlOpened.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
     });
+  }
+
+  goaway(): void {
+    this.#codec.noticeGoaway();
   }
 
   async close(reason: CloseReason): Promise<void> {

@@ -8,7 +8,7 @@ let edge: FakeEdge;
 let transport: FakeConnection;
 let connection: RegisteredConnection;
 let deadline: Deadline;
-let ended: ReturnType<typeof vi.fn>;
+let ended: ReturnType<typeof vi.fn<() => void>>;
 
 beforeEach(async () => {
   vi.useFakeTimers({ now: 0 });
@@ -45,7 +45,7 @@ const advance = (milliseconds: number) => vi.advanceTimersByTimeAsync(millisecon
 
 function begin(graceMs: number): void {
   deadline = new Deadline(graceMs);
-  ended = vi.fn();
+  ended = vi.fn<() => void>();
   void drain(connection, { reason: { kind: "shutdown" }, deadline, unregisterTimeoutMs: graceMs }).then(ended);
 }
 

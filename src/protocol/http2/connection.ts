@@ -9,7 +9,7 @@ import { Http2ConnectionError, protocolError, streamClosedError } from "./errors
 import { Floods } from "./floods.ts";
 import { type FrameHandler, FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
-import { Flag, FrameType, PREFACE } from "./frames.ts";
+import { Flag, FrameType, MAX_STREAM_ID, PREFACE } from "./frames.ts";
 import { HeaderList } from "./head.ts";
 import { HeaderBlock } from "./header-block.ts";
 import { HpackDecoder } from "./hpack/decoder.ts";
@@ -180,6 +180,10 @@ export abstract class Connection implements Http2Connection, FrameHandler {
     if (this.dead || this.leaving) return;
     this.leaving = true;
     this.#writer.goaway(this.lastPeerStreamId, code, "");
+  }
+
+  noticeGoaway(): void {
+    if (!this.dead && !this.leaving) this.#writer.goaway(MAX_STREAM_ID, ErrorCode.NO_ERROR, "");
   }
 
   socketClosed(): void {

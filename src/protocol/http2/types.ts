@@ -151,6 +151,8 @@ export interface Http2Connection {
   ping(now: number): void;
   /** Announces a graceful end: no new streams of the peer are taken (REFUSED_STREAM), open ones continue. */
   goaway(code: number): void;
+  /** The notice before that (RFC 9113 § 6.8): asks for no new streams, and takes those that are on their way. */
+  noticeGoaway(): void;
   /** The socket is gone: cancels every stream with connection-closed. */
   socketClosed(): void;
   readonly openStreams: number;
