@@ -260,6 +260,13 @@ describe("messages out of turn", () => {
     await aborts(peer, "more than 10000 messages", flood);
   });
 
+  it("nothing behind an Abort in the same chunk is acted upon", async () => {
+    const handler = vi.fn();
+    const peer = serve(handler);
+    expect(await peer.exchange(Buffer.concat([bootstrapMessage(0), abortMessage("bye"), call(1)]))).toHaveLength(1);
+    expect(handler).not.toHaveBeenCalled();
+  });
+
   it("bytes after the end are passed over", async () => {
     const peer = serve();
     peer.connection.close("done");

@@ -247,6 +247,20 @@ describe("registration, on the wire", () => {
     expect(sent()).toStrictEqual([]);
   });
 
+  it("leaves no timer behind", async () => {
+    vi.useFakeTimers();
+    try {
+      const { channel, client } = scripted();
+      const call = rpcError(client.register(registration(), options));
+      channel.deliver(bootstrapReturnMessage(0, 0).subarray(0, 20));
+      channel.onEnd();
+      await call;
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("ends when a message is never completed", async () => {
     vi.useFakeTimers();
     try {
