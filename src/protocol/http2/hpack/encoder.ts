@@ -148,9 +148,10 @@ export class HpackEncoder implements ClientFieldEncoder {
   }
 
   #string(text: string): void {
-    if (this.#huffman) {
+    if (this.#huffman && text !== "") {
       const length = huffmanLength(text);
-      if (length < text.length) {
+      // At the same length too, as the encoder of RFC 7541 Appendix C.6 does.
+      if (length <= text.length) {
         this.#integer(0x80, 7, length);
         this.#length = encodeHuffman(text, this.#buffer, this.#length);
         return;

@@ -87,7 +87,8 @@ function buildTable(): DecodingTable {
 }
 
 let table: DecodingTable | undefined;
-let scratch = Buffer.allocUnsafeSlow(1024);
+/** For the strings of an ordinary head; a longer one gets memory of its own, which does not stay. */
+const SCRATCH = Buffer.allocUnsafeSlow(16 * 1024);
 
 /** Decodes `bytes[start, end)` to a byte string. Throws HpackError on a bad code or bad padding. */
 export function decodeHuffman(bytes: Buffer, start: number, end: number): string {
@@ -95,21 +96,21 @@ export function decodeHuffman(bytes: Buffer, start: number, end: number): string
   const { transitions, accepting } = table;
   // The shortest code has 5 bits: at most 8 symbols come out of 5 bytes.
   const most = Math.ceil(((end - start) * 8) / 5);
-  if (scratch.length < most) scratch = Buffer.allocUnsafeSlow(most * 2);
+  const symbols = most <= SCRATCH.length ? SCRATCH : Buffer.allocUnsafeSlow(most);
   let length = 0;
   let state = 0;
   for (let i = start; i < end; i++) {
     const byte = bytes[i] as number;
     let entry = transitions[state * 16 + (byte >>> 4)] as number;
-    if (entry & EMITS) scratch[length++] = (entry >>> 8) & 0xff;
+    if (entry & EMITS) symbols[length++] = (entry >>> 8) & 0xff;
     else if (entry & FAILS) throw new HpackError("a Huffman-coded string holds EOS");
     entry = transitions[(entry & 0xff) * 16 + (byte & 0xf)] as number;
-    if (entry & EMITS) scratch[length++] = (entry >>> 8) & 0xff;
+    if (entry & EMITS) symbols[length++] = (entry >>> 8) & 0xff;
     else if (entry & FAILS) throw new HpackError("a Huffman-coded string holds EOS");
     state = entry & 0xff;
   }
   if (accepting[state] !== 1) throw new HpackError("a Huffman-coded string ends in bad padding");
-  return scratch.toString("latin1", 0, length);
+  return symbols.toString("latin1", 0, length);
 }
 
 /** Length in bytes of a byte string once it is Huffman-coded. */

@@ -94,6 +94,23 @@ describe.each([
   });
 });
 
+describe("C.1 integers", () => {
+  it.each([
+    ["10 in five bits", "2a", "an update to 10"],
+    ["1337 in five bits", "3f9a0a", "an update to 1337"],
+    ["4096 in five bits", "3fe11f", "an update to 4096"],
+  ])("%s", (_name, hex) => {
+    expect(decode(new HpackDecoder(4096), `${hex} 82`)).toEqual([[":method", "GET"]]);
+  });
+
+  it("of an update hold the table to their size", () => {
+    // 42 bytes each: one entry fits in 83, two in 84.
+    const entries = "4005 782d6161 61 05 31323334 35 4005 782d6262 62 05 31323334 35";
+    expect(() => decode(new HpackDecoder(4096), `3f34 ${entries} bf`)).toThrow(/index 63/);
+    expect(decode(new HpackDecoder(4096), `3f35 ${entries} bf`).at(-1)).toEqual(["x-aaa", "12345"]);
+  });
+});
+
 describe("C.2 single representations", () => {
   it.each([
     ["400a 6375 7374 6f6d 2d6b 6579 0d63 7573 746f 6d2d 6865 6164 6572", ["custom-key", "custom-header"]],
@@ -117,6 +134,70 @@ describe("encoding", () => {
       return encoder.finish().toString("hex");
     });
     expect(encoded).toEqual(blocks.map((block) => block.replaceAll(" ", "")));
+  });
+
+  it.each([
+    ["C.5", false, plainResponses],
+    ["C.6", true, huffmanResponses],
+  ])("gives the bytes of %s once it has told of the table of 256 bytes", (_name, huffman, blocks) => {
+    const encoder = new HpackEncoder({ huffman });
+    encoder.setMaxTableSize(256);
+    encoder.begin();
+    expect(encoder.finish().toString("hex")).toBe("3fe101");
+    const encoded = responses.map((pairs) => {
+      encoder.begin();
+      for (const [name, value] of pairs) encoder.field(name, value, "index");
+      return encoder.finish().toString("hex");
+    });
+    expect(encoded).toEqual(blocks.map((block) => block.replaceAll(" ", "")));
+  });
+
+  it("writes a status as the field that it is", () => {
+    const encoder = new HpackEncoder();
+    const decoder = new HpackDecoder(4096);
+    for (const code of [200, 204, 302, 404, 418, 200, 418]) {
+      encoder.begin();
+      encoder.status(code);
+      expect(decode(decoder, encoder.finish().toString("hex"))).toEqual([[":status", String(code)]]);
+    }
+    encoder.begin();
+    encoder.status(200);
+    encoder.status(302);
+    expect(encoder.finish().toString("hex")).toBe("88bf");
+  });
+
+  it("marks what must never be indexed, on every hop (RFC 7541 § 7.1.3)", () => {
+    const encoder = new HpackEncoder();
+    for (const expected of ["1f0801 73", "1f0801 73"]) {
+      encoder.begin();
+      encoder.field("authorization", "s", "never");
+      expect(encoder.finish().toString("hex")).toBe(expected.replace(" ", ""));
+    }
+    encoder.begin();
+    encoder.field("x-a", "s", "never");
+    encoder.field("x-a", "s", "index");
+    expect(encoder.finish().toString("hex")).toBe("1003782d6101734003782d610173");
+  });
+
+  it("sends a name in full once, when its values are short", () => {
+    const encoder = new HpackEncoder();
+    const block = (value: string): string => {
+      encoder.begin();
+      encoder.field("x-name", value, "name");
+      return encoder.finish().toString("hex");
+    };
+    expect(block("1")).toBe("4006782d6e616d650131");
+    expect(block("2")).toBe("0f2f0132");
+    expect(block("1")).toBe("0f2f0131");
+  });
+
+  it("does not empty the table for an entry that has no room in it", () => {
+    const encoder = new HpackEncoder();
+    encoder.begin();
+    encoder.field("x-small", "1", "index");
+    encoder.field("x-large", "v".repeat(5000), "index");
+    encoder.field("x-small", "1", "index");
+    expect(encoder.finish().at(-1)).toBe(0xbe);
   });
 
   it("begins the next block with the size updates that the peer's settings ask for", () => {
@@ -155,19 +236,45 @@ describe("encoding", () => {
 
 describe("what RFC 7541 forbids", () => {
   it.each([
-    ["index 0", "80"],
-    ["an index beyond the tables", "be"],
-    ["a size update above the announced size", "3fe21f"],
-    ["a size update behind a field", "8220"],
-    ["a string longer than the block", "4003 6162"],
-    ["an integer without end", "ff ffff ffff ff"],
-    ["an integer cut off", "ff"],
-    ["EOS in a Huffman string", "4084 ffff ffff 0161"],
-    ["eight bits of padding", "4082 1fff 0161"],
-    ["padding of zeros", "4081 1c00 0161".replace("1c00", "18")],
-    ["a literal without value", "4001 61"],
-  ])("%s", (_name, hex) => {
-    expect(() => decode(new HpackDecoder(4096), hex)).toThrow(expect.objectContaining({ code: "ERR_UNDERPASS_HPACK" }));
+    ["index 0", "80", /index 0 is in no table/],
+    ["an index beyond the tables", "be", /index 62 is in no table/],
+    ["a literal with a name index beyond the tables", "7f00 0161", /index 63 is in no table/],
+    ["a size update above the announced size", "3fe21f", /4097 was asked for; 4096/],
+    ["a second size update above it", "20 3fe21f", /4097 was asked for; 4096/],
+    ["a size update behind a field", "8220", /behind a field/],
+    ["a string longer than the block", "4003 6162", /longer than its block/],
+    ["a string whose length needs 36 bits", "4001 617f ffff ffff ff7f", /too many bytes/],
+    ["an integer without end", "ff ffff ffff ff", /too many bytes/],
+    ["an integer padded with zeros", "ff80 8080 8000", /too many bytes/],
+    ["an integer cut off", "ff", /ends inside an integer/],
+    ["a literal without value", "4001 61", /ends before a string/],
+    ["EOS in a Huffman string", "4084 ffff ffff 0161", /EOS/],
+    // 00011 is "a".
+    ["more than seven bits of padding", "4082 1fff 0161", /padding/],
+    ["nothing but eight bits of padding", "4081 ff 0161", /padding/],
+    ["padding of zeros", "4081 18 0161", /padding/],
+    ["a code cut off", "4081 1e 0161", /padding/],
+  ])("%s", (_name, hex, message) => {
+    const error = expect.objectContaining({ code: "ERR_UNDERPASS_HPACK", message: expect.stringMatching(message) });
+    expect(() => decode(new HpackDecoder(4096), hex)).toThrow(error);
+  });
+
+  it("a reference to an entry that a size update evicted", () => {
+    const decoder = new HpackDecoder(4096);
+    expect(decode(decoder, "4001 6101 62 be")).toHaveLength(2);
+    expect(() => decode(decoder, "20 be")).toThrow(/index 62/);
+  });
+
+  it("a string above the limit, before it is decoded", () => {
+    const length = 1024 * 1024 + 513;
+    const tooLong = (huffman: number): Buffer => {
+      const prefix = Buffer.from([0x00, 0x01, 0x61, huffman | 0x7f, 0, 0, 0, 0]);
+      for (let rest = length - 127, at = 4; at < 8; at++, rest >>>= 7) prefix[at] = (rest & 0x7f) | (at < 7 ? 0x80 : 0);
+      return Buffer.concat([prefix, Buffer.alloc(length, 0xff)]);
+    };
+    for (const huffman of [0, 0x80]) {
+      expect(() => new HpackDecoder(4096).decode(tooLong(huffman), () => {})).toThrow(/of 1049089 bytes is too long/);
+    }
   });
 });
 
