@@ -127,7 +127,7 @@ describe("lists", () => {
 
   it.each([
     ["of 2^29 - 1 texts", list(3, 6, 0x1fffffff)],
-    ["of 100 texts in the room of two", list(3, 6, 100)],
+    ["of 50 texts in the room of two", list(3, 6, 50)],
     ["of voids", list(3, 0, 100)],
     ["of structs", list(3, 7, 1)],
     ["that is a struct", struct(3, 1, 0)],
