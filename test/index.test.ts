@@ -160,6 +160,14 @@ describe("connect", () => {
     expect(calls).toBe(0);
   });
 
+  it("survives a logger that throws", async () => {
+    const fail = (): never => {
+      throw new Error("disk full");
+    };
+    await open({ haConnections: 1, logger: { debug: fail, info: fail, warn: fail, error: fail } });
+    expect(await (await edge.fetch("/")).text()).toBe("hello from /");
+  });
+
   it("is disposed of by `await using`, where the language has it", async () => {
     const tunnel = await open({ haConnections: 1 });
     await tunnel[Symbol.asyncDispose]();

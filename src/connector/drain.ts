@@ -50,8 +50,8 @@ export interface DrainOptions {
   readonly deadline: Deadline;
   /** How long the edge may take to acknowledge the end of the registration; the connection serves on meanwhile. */
   readonly unregisterTimeoutMs: number;
-  /** The edge has acknowledged. */
-  readonly onUnregistered?: () => void;
+  /** The edge has acknowledged, or has failed to. Not called where it could not be asked. */
+  readonly onUnregistered: (ok: boolean) => void;
 }
 
 /** Resolves when the connection is closed: once it is drained, at the deadline, or when the edge closed it. Never rejects. */
@@ -72,10 +72,11 @@ async function unregister(connection: RegisteredConnection, options: DrainOption
   }
   try {
     await client.unregister({ timeoutMs: Math.max(1, options.unregisterTimeoutMs) });
-    options.onUnregistered?.();
+    options.onUnregistered(true);
   } catch {
     // Refused, lost or late: what is open is served all the same.
     edge.goaway?.();
+    options.onUnregistered(false);
   }
   // As in cloudflared the control stream ends here, and the edge drains (wire § 10.7).
   client.close();

@@ -206,6 +206,7 @@ export class RunningTunnel implements Tunnel {
       {
         registered: (info, connection) => this.#onRegistered(info, connection),
         disconnected: (info, error) => this.#emitter.emit("disconnected", info, error),
+        unregistered: (ok) => this.#metrics.rpc("unregister_connection", ok),
         failed: (_info, failure) => {
           if (failure.kind === "unprepared" || failure.kind === "unreachable") return;
           this.#metrics.rpc("register_connection", false);

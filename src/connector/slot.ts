@@ -13,7 +13,7 @@ import {
   retryWindowMs,
 } from "./backoff.ts";
 import type { ConnectionFailure, ConnectionResult, RegisteredConnection } from "./connection.ts";
-import { ConnectionLostError } from "./errors.ts";
+import { asError, ConnectionLostError } from "./errors.ts";
 
 /** What kept a connection from coming about, its way to the edge included. */
 export type SlotFailure =
@@ -29,7 +29,7 @@ export type Outlived = "control-ended" | "going-away";
 export interface SlotHost {
   readonly retries: number;
   random(): number;
-  /** One attempt; `beside` is the connection that serves meanwhile, if any. Never rejects. */
+  /** One attempt; `beside` is the connection that serves meanwhile, if any. */
   attempt(slot: Slot, beside: RegisteredConnection | undefined, signal: AbortSignal): Promise<SlotResult>;
   isFinal(failure: SlotFailure): boolean;
   /** The tunnel ends with this failure. */
@@ -126,7 +126,10 @@ export class Slot {
   async #attempt(signal: AbortSignal): Promise<void> {
     const beside = this.#current;
     this.#attempting = true;
-    const result = await this.#host.attempt(this, beside, signal);
+    const result = await this.#host
+      .attempt(this, beside, signal)
+      // A defect of ours costs this attempt, not the connection for good.
+      .catch((error: unknown): SlotFailure => ({ kind: "unregistered", error: asError(error) }));
     this.#attempting = false;
     if (result.kind === "registered") {
       if (signal.aborted) await result.connection.close({ kind: "shutdown" });

@@ -30,6 +30,8 @@ export interface SupervisorOptions {
 export interface SupervisorEvents {
   registered(info: ConnectionInfo, connection: RegisteredConnection): void;
   disconnected(info: ConnectionInfo, error: Error | undefined): void;
+  /** The edge was asked to unregister a connection. */
+  unregistered(ok: boolean): void;
   failed(info: ConnectionInfo, failure: SlotFailure): void;
   retrying(info: ConnectionInfo, delayMs: number, error: Error): void;
   /** The tunnel can't go on. */
@@ -245,12 +247,15 @@ export class Supervisor implements SlotHost {
       reason: { kind },
       deadline,
       unregisterTimeoutMs,
-      onUnregistered: () =>
+      onUnregistered: (ok) => {
+        this.#events.unregistered(ok);
+        if (!ok) return;
         this.#logger.info("Unregistered tunnel connection", {
           connIndex,
           event: 0,
           ip: ipOf(connection.edge.remoteAddress),
-        }),
+        });
+      },
     }).then(() => {
       if (kind === "replaced") deadline.clear();
       this.#drains.delete(entry);

@@ -8,7 +8,7 @@ import { createProbe } from "../health/probe.ts";
 import { createMemoryBudget } from "../protocol/http2/budget.ts";
 import { createProxy } from "../proxy/proxy.ts";
 import { createRegistrationClient } from "../rpc/registration-client.ts";
-import type { Logger } from "../types.ts";
+import type { LogFields, Logger } from "../types.ts";
 import type { Tunnel, TunnelRuntime } from "./api.ts";
 import { EdgeAddresses } from "./edge-addresses.ts";
 import { namedIdentity, QuickIdentity } from "./identity.ts";
@@ -24,10 +24,24 @@ const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
  * `cacert` holds no certificate, or post-quantum key exchange is wanted of a Node.js without it.
  */
 export function startTunnel(config: TunnelConfig, runtime: TunnelRuntime = {}): Tunnel {
-  const logger = runtime.logger ?? silentLogger;
+  const logger = runtime.logger === undefined ? silentLogger : guardLogger(runtime.logger);
   const tunnel = new RunningTunnel(config, runtime, realParts(config, runtime, logger));
   tunnel.start();
   return tunnel;
+}
+
+/** A logger that throws must not end a tunnel. */
+function guardLogger(logger: Logger): Logger {
+  const guard =
+    (level: keyof Logger) =>
+    (message: string, fields?: LogFields): void => {
+      try {
+        logger[level](message, fields);
+      } catch {
+        // There is nobody left to tell.
+      }
+    };
+  return { debug: guard("debug"), info: guard("info"), warn: guard("warn"), error: guard("error") };
 }
 
 function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger): TunnelParts {

@@ -257,6 +257,7 @@ class Http2EdgeConnection implements EdgeConnection {
   }
 
   #endSocket(): void {
+    if (this.#socket.destroyed) return;
     this.#flush();
     this.#socket.end();
     const linger = setTimeout(() => this.#socket.destroy(), LINGER_MS);

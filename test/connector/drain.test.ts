@@ -46,7 +46,12 @@ const advance = (milliseconds: number) => vi.advanceTimersByTimeAsync(millisecon
 function begin(graceMs: number): void {
   deadline = new Deadline(graceMs);
   ended = vi.fn<() => void>();
-  void drain(connection, { reason: { kind: "shutdown" }, deadline, unregisterTimeoutMs: graceMs }).then(ended);
+  void drain(connection, {
+    reason: { kind: "shutdown" },
+    deadline,
+    unregisterTimeoutMs: graceMs,
+    onUnregistered: () => {},
+  }).then(ended);
 }
 
 describe("a drain", () => {

@@ -360,20 +360,18 @@ describe.concurrent("the health check", () => {
 
   it("restarts a tunnel that the edge does not reach, and serves all the while", () =>
     withEdge(async ({ edge, connect }) => {
-      let failures = 2;
+      let reached = true;
+      const probe = () =>
+        Promise.resolve(reached ? { status: 200, body: "" } : { status: 530, body: "error code: 1033" });
       const tunnel = await connect({
         haConnections: 2,
-        healthCheck: {
-          url: edge.publicUrl,
-          interval: 50,
-          maxFailures: 2,
-          probe: () =>
-            Promise.resolve(failures-- > 0 ? { status: 530, body: "error code: 1033" } : { status: 200, body: "" }),
-        },
+        healthCheck: { url: edge.publicUrl, interval: 50, maxFailures: 2, probe },
       });
-      const [delayMs, reason] = await new Promise<[number, Error]>((resolve) =>
+      const restarting = new Promise<[number, Error]>((resolve) =>
         tunnel.once("restarting", (delay, error) => resolve([delay, error])),
       );
+      reached = false;
+      const [delayMs, reason] = await restarting;
       expect(delayMs).toBe(5_000);
       expect(reason.message).toContain("530 (error 1033)");
       expect(await (await edge.fetch("/")).text()).toBe("served");

@@ -29,6 +29,7 @@ let addresses: FakeAddresses;
 let events: Event[];
 let lines: LogLine[];
 let gaveUp: Error[];
+let unregistered: boolean[];
 let refusals: boolean[];
 let supervisor: Supervisor;
 
@@ -38,6 +39,7 @@ beforeEach(() => {
   addresses = new FakeAddresses();
   events = [];
   gaveUp = [];
+  unregistered = [];
   refusals = [];
 });
 
@@ -80,6 +82,7 @@ function start(
     {
       registered: (info) => note("registered")(info, {}),
       disconnected: (info, error) => note("disconnected")(info, { error }),
+      unregistered: (ok) => unregistered.push(ok),
       failed: (info, failure) => note("failed")(info, { error: failure.error }),
       retrying: (info, delayMs, error) => note("retrying")(info, { delayMs, error }),
       gaveUp: (error) => gaveUp.push(error),
@@ -547,6 +550,7 @@ describe("stop", () => {
     // A clean stop has nothing to complain of.
     expect(lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([]);
     expect(logged("Unregistered tunnel connection")).toHaveLength(4);
+    expect(unregistered).toEqual(Array(4).fill(true));
   });
 
   it("ends attempts and waits without a word", async () => {
