@@ -153,7 +153,8 @@ export abstract class Connection implements Http2Connection, FrameHandler {
 
   recycle(buffer: Buffer): void {
     if (!this.output.recycle(buffer) || this.dead) return;
-    this.#watchdog.moved();
+    // While more is waiting, the peer must have made room for what went.
+    if (this.output.unflushed > 0) this.#watchdog.moved();
     if (!this.streams.sender.wantsDrain) return;
     try {
       this.streams.sender.drain();

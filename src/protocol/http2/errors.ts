@@ -4,7 +4,7 @@ import { ErrorCode } from "./types.ts";
 const NAMES = new Map<number, string>(Object.entries(ErrorCode).map(([name, code]) => [code, name]));
 
 /** The name of an error code (RFC 9113 § 7), or its number in hex. */
-export function errorCodeName(code: number): string {
+function errorCodeName(code: number): string {
   return NAMES.get(code) ?? `0x${code.toString(16)}`;
 }
 

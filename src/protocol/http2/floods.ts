@@ -55,12 +55,13 @@ export class Floods {
     this.#overhead.put(limits.OVERHEAD_PER_REQUEST);
   }
 
-  dataSent(): void {
-    if (this.#windowUpdates < limits.MAX_WINDOW_UPDATE_CREDIT) this.#windowUpdates += limits.WINDOW_UPDATES_PER_DATA;
+  dataSent(bytes: number): void {
+    const explained = limits.WINDOW_UPDATES_PER_DATA + bytes / limits.BYTES_PER_WINDOW_UPDATE;
+    this.#windowUpdates = Math.min(limits.MAX_WINDOW_UPDATE_CREDIT, this.#windowUpdates + explained);
   }
 
   windowUpdate(): void {
-    if (this.#windowUpdates > 0) this.#windowUpdates--;
+    if (this.#windowUpdates >= 1) this.#windowUpdates--;
     else this.#overhead.take(1, this.now);
   }
 

@@ -14,6 +14,9 @@ import { floodError, frameSizeError, protocolError } from "./errors.ts";
 import { Flag, readUint32 } from "./frames.ts";
 import { MAX_CONTINUATIONS, MAX_HEADER_BLOCK } from "./limits.ts";
 
+/** Stream dependency and weight. */
+const PRIORITY_BYTES = 5;
+
 export class HeaderBlock {
   streamId = 0;
   endStream = false;
@@ -27,20 +30,13 @@ export class HeaderBlock {
   begin(flags: number, streamId: number, bytes: Buffer, start: number, end: number): Buffer | undefined {
     this.streamId = streamId;
     this.endStream = (flags & Flag.END_STREAM) !== 0;
-    this.selfDependent = false;
-    let from = start;
-    let to = end;
-    if ((flags & Flag.PADDED) !== 0) {
-      if (from === to) throw frameSizeError("a padded HEADERS frame without its pad length");
-      to -= bytes[from] as number;
-      from += 1;
-    }
-    if ((flags & Flag.PRIORITY) !== 0) {
-      if (to - from < 5 && end - start < 5) throw frameSizeError("HEADERS is too short for its priority");
-      this.selfDependent = to - from >= 5 && (readUint32(bytes, from) & 0x7fffffff) === streamId;
-      from += 5;
-    }
+    const isPadded = (flags & Flag.PADDED) !== 0;
+    const hasPriority = (flags & Flag.PRIORITY) !== 0;
+    const from = start + (isPadded ? 1 : 0) + (hasPriority ? PRIORITY_BYTES : 0);
+    if (from > end) throw frameSizeError("HEADERS is too short for its pad length or priority");
+    const to = isPadded ? end - (bytes[start] as number) : end;
     if (to < from) throw protocolError("the padding of a HEADERS frame is longer than its payload");
+    this.selfDependent = hasPriority && (readUint32(bytes, from - PRIORITY_BYTES) & 0x7fffffff) === streamId;
     const fragment = bytes.subarray(from, to);
     if ((flags & Flag.END_HEADERS) !== 0) return fragment;
     this.#continuations = 0;

@@ -96,9 +96,12 @@ export const OVERHEAD_RATE: Rate = { burst: 10_000, perSecond: 1_000 };
 /** SETTINGS weigh more: a changed window touches every stream. */
 export const SETTINGS_COST = 10;
 
-/** Overhead frames that come free with every request, and WINDOW_UPDATEs with every DATA frame that we send (Envoy allows 10). */
+/** Overhead frames that come free with every request. */
 export const OVERHEAD_PER_REQUEST = 4;
-export const WINDOW_UPDATES_PER_DATA = 10;
+
+/** WINDOW_UPDATEs that our DATA explains: some with every frame (Envoy allows 10), and one for the stream and one for the connection every 2 KiB. */
+export const WINDOW_UPDATES_PER_DATA = 8;
+export const BYTES_PER_WINDOW_UPDATE = 1024;
 export const MAX_WINDOW_UPDATE_CREDIT = 100_000;
 
 /**

@@ -205,7 +205,7 @@ export class Sender {
     stream.sendWindow -= to - from;
     this.#window -= to - from;
     this.#writer.data(stream.id, bytes, from, to, end);
-    this.#floods.dataSent();
+    this.#floods.dataSent(to - from);
     if (end) this.#onLocalEnd(stream);
   }
 

@@ -8,6 +8,8 @@ import { ErrorCode, type Http2Connection, type Http2ConnectionHandler, type Http
 class ServerConnection extends Connection {
   protected lastPeerStreamId = 0;
   readonly #slots: number;
+  /** Ids were left out: a low one may never have been used. */
+  #skipped = false;
 
   constructor(options: Http2Options, handler: Http2ConnectionHandler, now: number) {
     super(true, options, handler, now);
@@ -22,11 +24,13 @@ class ServerConnection extends Connection {
   protected onNewList(streamId: number, endStream: boolean, selfDependent: boolean): void {
     if ((streamId & 1) === 0) throw protocolError(`a client opened stream ${streamId}`);
     if (!this.isIdle(streamId)) {
+      if (this.#skipped && !this.streams.resets.has(streamId)) throw protocolError(`stream ids fell to ${streamId}`);
       this.onClosedStream(streamId);
       this.floods.overhead();
       if (endStream) this.streams.resets.ended(streamId);
       return;
     }
+    if (streamId > this.lastPeerStreamId + 2) this.#skipped = true;
     this.lastPeerStreamId = streamId;
     // The slot of a broken-off stream is free only when its work has ended.
     if (this.leaving || this.streams.active >= this.#slots || this.output.pending > limits.MAX_UNREAD_OUTPUT) {

@@ -86,7 +86,12 @@ export function pump(from: Http2Connection, to: Http2Connection, now: number): b
 }
 
 export function createPair(
-  options: { server?: Http2Options; client?: Http2Options; onRequest?: (served: ServedStream) => void } = {},
+  options: {
+    server?: Http2Options;
+    client?: Http2Options;
+    onRequest?: (served: ServedStream) => void;
+    onPong?: (milliseconds: number) => void;
+  } = {},
 ): Pair {
   const errors = { client: [] as Error[], server: [] as Error[] };
   const served: ServedStream[] = [];
@@ -102,6 +107,7 @@ export function createPair(
         served.push(entry);
         options.onRequest?.(entry);
       },
+      onPong: (milliseconds) => options.onPong?.(milliseconds),
       onError: (error) => errors.server.push(error),
     },
     0,
