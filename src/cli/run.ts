@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expandHome } from "../config/files.ts";
 import { ConfigError } from "../config/problem.ts";
 import type { Scrubber } from "../config/redact.ts";
@@ -15,6 +16,9 @@ import { LateLogger } from "./late-logger.ts";
 import { logStart } from "./start-log.ts";
 
 export type StartTunnel = (config: TunnelConfig, runtime: TunnelRuntime) => Tunnel;
+
+/** How long the first log lines may wait for the logger. */
+const LOGGER_DELAY_MS = 150;
 
 /** As Go names them. */
 const SIGNAL_NAMES: Readonly<Record<ShutdownSignal, string>> = { SIGINT: "interrupt", SIGTERM: "terminated" };
@@ -30,6 +34,7 @@ export async function runTunnel(loaded: Loaded, io: CliIo, scrubber: Scrubber, s
   for (const warning of plan.warnings) late.warn(warning);
   if (config.identity.mode === "quick") logQuick(late, config.identity.quickService);
   let release = () => {};
+  let settled: Promise<void> = Promise.resolve();
   let ended: Promise<Error | undefined>;
   try {
     const tunnel = start(config, { logger: late });
@@ -43,11 +48,13 @@ export async function runTunnel(loaded: Loaded, io: CliIo, scrubber: Scrubber, s
     }
     writePidFile(tunnel, settings.string("pidfile"), io, late);
     // Both report the final error; `finished` is the one that is looked at.
-    tunnel.registered.catch(() => {});
+    settled = tunnel.registered.catch(() => {});
     ended = tunnel.finished.then(() => undefined, asError);
   } catch (error) {
     ended = Promise.resolve(asError(error));
   }
+  // Loading pino takes longer than registering with an edge that is near, so it waits for that, but for no more than a moment.
+  await Promise.race([settled, ended, sleep(LOGGER_DELAY_MS, undefined, { ref: false })]);
   const { createLogger } = await import("./log.ts");
   const logger = createLogger(loaded.log, io.stderr, scrubber);
   late.attach(logger);
