@@ -47,6 +47,10 @@ function options(overrides: Partial<ConnectOptions> = {}): ConnectOptions {
   };
 }
 
+function withoutToken(given: ConnectOptions): ConnectOptions {
+  return Object.fromEntries(Object.entries(given).filter(([name]) => name !== "token")) as unknown as ConnectOptions;
+}
+
 /** An origin that holds its answer back until it is told. */
 function slowOrigin() {
   const arrived = deferred();
@@ -110,7 +114,7 @@ describe("connect", () => {
   it("takes credentials instead of a token, as an object or a file's text", async () => {
     const issued = edge.issueTunnel();
     const parsed = JSON.parse(issued.credentials) as Record<string, string>;
-    const { token: _token, ...rest } = options({ haConnections: 1 });
+    const rest = withoutToken(options({ haConnections: 1 }));
     const first = await connect({ ...rest, credentials: issued.credentials });
     tunnels.push(first);
     const second = await connect({
@@ -204,8 +208,7 @@ describe("wrong options", () => {
 
   it.each(wrong)("%s: the error names the option", async (_name, overrides, option) => {
     const given = options({ haConnections: 4, ...overrides });
-    if (overrides.token === undefined && "token" in overrides) delete (given as { token?: string }).token;
-    const error: unknown = await connect({ ...given, ...overrides }).then(
+    const error: unknown = await connect(given.token === undefined ? withoutToken(given) : given).then(
       (tunnel) => tunnel.close({ grace: 0 }),
       (reason: unknown) => reason,
     );
@@ -331,7 +334,7 @@ describe("the signal", () => {
 
 describe("a quick tunnel", () => {
   function quick(overrides: Partial<ConnectOptions> = {}): ConnectOptions {
-    const { token: _token, ...rest } = options({ haConnections: 1, ...overrides });
+    const rest = withoutToken(options({ haConnections: 1, ...overrides }));
     return { ...rest, quickService: edge.quickUrl, healthCheck: false };
   }
 

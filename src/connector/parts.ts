@@ -3,7 +3,7 @@ import type { TunnelCredentials } from "../config/tunnel-config.ts";
 import type { RegistrationClient } from "../rpc/registration-client.ts";
 import type { ByteChannel, EdgeAddress, EdgeConnection } from "../types.ts";
 
-export interface DialAttempt {
+interface DialAttempt {
   readonly connIndex: number;
   readonly address: EdgeAddress;
   readonly signal: AbortSignal;

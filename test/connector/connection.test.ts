@@ -116,12 +116,12 @@ describe("connecting to the edge", () => {
 
   it("waits for the registration's answer as long as it is told", async () => {
     edge.onRegister = () => "never";
-    const done = vi.fn();
-    void connectToEdge(fakeParts(edge), options({ rpcTimeoutMs: 1_234 })).then(done);
+    const ended = vi.fn();
+    void connectToEdge(fakeParts(edge), options({ rpcTimeoutMs: 1_234 })).then(() => ended());
     await vi.advanceTimersByTimeAsync(10 + 1_200);
-    expect(done).not.toHaveBeenCalled();
+    expect(ended).not.toHaveBeenCalled();
     await vi.advanceTimersByTimeAsync(100);
-    expect(done).toHaveBeenCalledTimes(1);
+    expect(ended).toHaveBeenCalledTimes(1);
   });
 
   // Dial 10 ms, control stream at once, registration 20 ms: every stage is met.

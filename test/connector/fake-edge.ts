@@ -92,12 +92,12 @@ export class FakeClient implements RegistrationClient {
       const abort = (): void => reject(new Error("cancelled"));
       options.signal?.addEventListener("abort", abort, { once: true });
       const timer = setTimeout(() => reject(new Error("no answer in time")), options.timeoutMs);
-      const done = (): void => {
+      const settled = (): void => {
         clearTimeout(timer);
         options.signal?.removeEventListener("abort", abort);
       };
-      this.#edge.answer(params, this.#connection).then(resolve, reject).finally(done);
-      void this.ended.then(done);
+      this.#edge.answer(params, this.#connection).then(resolve, reject).finally(settled);
+      void this.ended.then(settled);
     });
   }
 

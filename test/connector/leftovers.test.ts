@@ -63,7 +63,7 @@ describe.skipIf(!existsSync(library))("a process", () => {
     ],
     [
       "after a tunnel whose health was probed",
-      `const tunnel = await connect({ ...options, healthCheck: { url: ${"`http://${address}/`"}, interval: 20 } }); await new Promise((resolve) => setTimeout(resolve, 200)); await tunnel.close({ grace: 0 });`,
+      `const tunnel = await connect({ ...options, healthCheck: { url: "http://" + address + "/", interval: 20 } }); await new Promise((resolve) => setTimeout(resolve, 200)); await tunnel.close({ grace: 0 });`,
     ],
   ])("%s ends by itself", async (_name, body) => {
     expect(await run(body)).toEqual({ status: 0, output: "[]" });

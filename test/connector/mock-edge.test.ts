@@ -9,7 +9,7 @@ import { type Fault, type MockEdge, type MockEdgeOptions, startMockEdge } from "
 interface Rig {
   readonly edge: MockEdge;
   readonly lines: [level: string, message: string, fields: Record<string, unknown>][];
-  connect(options?: Partial<ConnectOptions>): Promise<Tunnel>;
+  readonly connect: (options?: Partial<ConnectOptions>) => Promise<Tunnel>;
 }
 
 /** A mock edge of its own for each test, so that they can run beside each other. */
@@ -52,7 +52,7 @@ describe.concurrent("registration", () => {
       await edge.registered(4);
       const indexes = edge.registrations.map(({ connIndex }) => connIndex);
       expect(indexes[0]).toBe(0);
-      expect([...indexes].sort()).toEqual([0, 1, 2, 3]);
+      expect([...indexes].sort((a, b) => a - b)).toEqual([0, 1, 2, 3]);
       expect(new Set(edge.registrations.map(({ clientId }) => clientId))).toEqual(new Set([tunnel.connectorId]));
       const [first] = edge.registrations;
       expect([...(first?.features ?? [])].sort()).toEqual([

@@ -51,7 +51,7 @@ function start(
 ): void {
   const recording = recordingLogger();
   lines = recording.lines;
-  const { identity: _identity, ...parts } = fakeParts(edge);
+  const { addresses, createRegistrationClient, dial, random } = fakeParts(edge);
   const named: IdentitySource = {
     credentials: () => Promise.resolve({ kind: "credentials", credentials }),
     tunnelId: credentials.tunnelId,
@@ -67,7 +67,10 @@ function start(
     },
     options.runtime ?? {},
     {
-      ...parts,
+      addresses,
+      createRegistrationClient,
+      dial,
+      random,
       version: "1.2.3",
       logger: recording.logger,
       probe,

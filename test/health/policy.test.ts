@@ -71,7 +71,7 @@ describe("the policy", () => {
       [failed, failed, degraded, failed, failed],
       Array(5),
     ],
-    ["never restarts for degraded checks", Array(20).fill(degraded), Array(20)],
+    ["never restarts for degraded checks", Array.from({ length: 20 }, () => degraded), Array(20)],
     [
       "climbs the ladder until a success",
       [failed, failed, failed, failed, failed, failed, healthy, failed, failed, failed],
