@@ -15,7 +15,7 @@ export interface TunnelHealthOptions {
   readonly probe: Probe;
   /** In place of the public hostname with the configured path. */
   readonly probeUrl: URL | undefined;
-  /** Public URL of the tunnel, where it is known. */
+  /** Public URL of the tunnel where it is known: `https://` and a lower-case host. */
   readonly publicUrl: () => string | undefined;
   readonly isRegistered: () => boolean;
   readonly restart: () => void;
@@ -78,8 +78,8 @@ export class TunnelHealth {
   /** A request comes in; a visitor's is as good a sign as the probe's. */
   request(authority: string): void {
     if (this.#ready) return;
-    const url = this.#options.publicUrl();
-    if (url !== undefined && authority.toLowerCase() === new URL(url).host) this.#onReady();
+    const host = this.#options.publicUrl()?.slice("https://".length);
+    if (host !== undefined && authority.length === host.length && authority.toLowerCase() === host) this.#onReady();
   }
 
   finished(outcome: RequestOutcome): void {

@@ -51,7 +51,6 @@ function start(
 ): void {
   const recording = recordingLogger();
   lines = recording.lines;
-  const { addresses, createRegistrationClient, dial, random } = fakeParts(edge);
   const named: IdentitySource = {
     credentials: () => Promise.resolve({ kind: "credentials", credentials }),
     tunnelId: credentials.tunnelId,
@@ -67,10 +66,7 @@ function start(
     },
     options.runtime ?? {},
     {
-      addresses,
-      createRegistrationClient,
-      dial,
-      random,
+      ...fakeParts(edge),
       version: "1.2.3",
       logger: recording.logger,
       probe,
