@@ -21,25 +21,35 @@ function cancelReason(cancel: StreamCancel, closing: CancelReason | undefined): 
   return cancel.kind === "connection-closed" ? (closing ?? "edge-lost") : cancel.kind;
 }
 
-/** Says why the connection itself is being closed, if this side closes it. */
-export interface ClosingState {
+/** What a stream needs of its connection. */
+export interface StreamHost {
+  /** Why the connection itself is being closed, if this side closes it. */
   readonly closingReason: CancelReason | undefined;
+  /** A consumer threw: a defect on our side, which costs this one request and never the connection. */
+  defect(error: unknown): void;
+}
+
+export type RequestKind = "configuration" | "websocket" | "tcp" | "http";
+
+/** A splice has been accepted: from now on each side ends on its own. */
+function isSplice(kind: RequestKind, status: number): boolean {
+  return (kind === "websocket" && status === 101) || (kind === "tcp" && status === 200);
 }
 
 export class Http2EdgeStream implements EdgeStream, Http2StreamHandler {
   readonly bodyless: boolean;
   sink: StreamSink = UNATTENDED;
   readonly #stream: Http2Stream;
-  /** WebSocket and TCP streams: each side ends on its own. */
-  readonly #duplex: boolean;
-  readonly #connection: ClosingState;
+  readonly #kind: RequestKind;
+  readonly #host: StreamHost;
   #responded = false;
+  #spliced = false;
 
-  constructor(stream: Http2Stream, bodyless: boolean, duplex: boolean, connection: ClosingState) {
+  constructor(stream: Http2Stream, bodyless: boolean, kind: RequestKind, host: StreamHost) {
     this.#stream = stream;
     this.bodyless = bodyless;
-    this.#duplex = duplex;
-    this.#connection = connection;
+    this.#kind = kind;
+    this.#host = host;
   }
 
   consumed(bytes: number): void {
@@ -49,6 +59,7 @@ export class Http2EdgeStream implements EdgeStream, Http2StreamHandler {
   respond(head: ResponseHead, end: boolean): void {
     if (this.#responded) return;
     this.#responded = true;
+    this.#spliced = isSplice(this.#kind, head.status);
     this.#stream.headers((encoder) => encodeResponseHead(encoder, head), end);
     if (end) this.#ended();
   }
@@ -75,24 +86,45 @@ export class Http2EdgeStream implements EdgeStream, Http2StreamHandler {
 
   /** RFC 9113 § 8.1: the answer is complete, so the rest of the visitor's body is not wanted. */
   #ended(): void {
-    if (!this.#duplex && !this.bodyless) this.#stream.stopReading();
+    if (!this.#spliced && !this.bodyless) this.#stream.stopReading();
   }
 
   onData(chunk: Buffer): void {
-    this.sink.onData(chunk);
+    try {
+      this.sink.onData(chunk);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   onEnd(trailers: readonly HeaderField[]): void {
-    this.sink.onEnd(trailers);
+    try {
+      this.sink.onEnd(trailers);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   onCancel(cancel: StreamCancel): void {
-    this.sink.onCancel(cancelReason(cancel, this.#connection.closingReason));
+    try {
+      this.sink.onCancel(cancelReason(cancel, this.#host.closingReason));
+    } catch (error) {
+      this.#host.defect(error);
+    }
     this.#stream.release();
   }
 
   onWritable(): void {
-    this.sink.onWritable();
+    try {
+      this.sink.onWritable();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#host.defect(error);
+    this.abort();
   }
 }
 

@@ -24,7 +24,7 @@ import type {
 import { dialTls } from "./dial.ts";
 import { receiveConfiguration } from "./http2-configuration.ts";
 import { classifyRequest } from "./http2-request.ts";
-import { controlChannel, Http2EdgeStream } from "./http2-stream.ts";
+import { controlChannel, Http2EdgeStream, type RequestKind } from "./http2-stream.ts";
 import type { EdgeTls } from "./tls.ts";
 
 /** SNI and the name that the edge's certificate must carry (wire § 3). */
@@ -161,29 +161,27 @@ class Http2EdgeConnection implements EdgeConnection {
     await this.closed;
   }
 
+  defect(error: unknown): void {
+    this.#logger.error("Request handler failed", { connIndex: this.connIndex, error });
+  }
+
   #dispatch(stream: Http2Stream, head: RequestHead, end: boolean): void {
     const { kind, headers } = classifyRequest(head);
     if (kind === "control") {
       this.#openControl(stream);
       return;
     }
-    const edgeStream = new Http2EdgeStream(stream, end, kind === "websocket" || kind === "tcp", this);
+    const edgeStream = new Http2EdgeStream(stream, end, kind, this);
     stream.handler = edgeStream;
     try {
       this.#request(kind, head, headers, edgeStream);
     } catch (error) {
-      // A defect on our side costs this one request, never the connection.
-      this.#logger.error("Request handler failed", { connIndex: this.connIndex, error });
+      this.defect(error);
       edgeStream.abort();
     }
   }
 
-  #request(
-    kind: "configuration" | "websocket" | "tcp" | "http",
-    head: RequestHead,
-    headers: EdgeHeaders,
-    stream: Http2EdgeStream,
-  ): void {
+  #request(kind: RequestKind, head: RequestHead, headers: EdgeHeaders, stream: Http2EdgeStream): void {
     const { authority, method, path, contentLength } = head;
     switch (kind) {
       case "http":
