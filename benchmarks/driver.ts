@@ -468,17 +468,15 @@ server.listen(0, "127.0.0.1", () => {
 });
 
 async function obey(command: Command): Promise<unknown> {
-  switch (command.kind) {
-    case "wait": {
-      for (let i = 0; registeredAt.length < command.connections && i < 3000; i++) await sleep(10);
-      return { kind: "registered", at: registeredAt };
-    }
-    case "forget":
-      registeredAt = [];
-      return { kind: "forgotten" };
-    case "run":
-      return { kind: "measured", values: await SCENARIOS[command.scenario](command.pid, command.seconds) };
+  if (command.kind === "forget") {
+    registeredAt = [];
+    return { kind: "forgotten" };
   }
+  if (command.kind === "run") {
+    return { kind: "measured", values: await SCENARIOS[command.scenario](command.pid, command.seconds) };
+  }
+  for (let waited = 0; registeredAt.length < command.connections && waited < 3000; waited++) await sleep(10);
+  return { kind: "registered", at: registeredAt };
 }
 
 process.on("message", (command: Command) => {
