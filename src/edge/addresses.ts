@@ -85,9 +85,11 @@ export function createAddressPool(
   const active = (region: Region): readonly Slot[] =>
     region.secondaryUntil > 0 && region.secondary.length > 0 ? region.secondary : region.primary;
 
+  const both = (region: Region): readonly Slot[] => [...region.primary, ...region.secondary];
+
   const slotOf = (connIndex: number): { slot: Slot; region: Region } | undefined => {
     for (const region of built) {
-      const slot = [...region.primary, ...region.secondary].find((candidate) => candidate.user === connIndex);
+      const slot = both(region).find((candidate) => candidate.user === connIndex);
       if (slot !== undefined) return { slot, region };
     }
     return undefined;
@@ -95,8 +97,8 @@ export function createAddressPool(
 
   const pick = <T>(list: readonly T[]): T | undefined => list[Math.floor(random() * list.length)];
 
-  const choose = (without?: Slot, outside?: Region): Slot | undefined => {
-    const candidates = built.map((region) => (region === outside ? [] : free(active(region), without)));
+  const choose = (from: (region: Region) => readonly Slot[], without?: Slot, outside?: Region): Slot | undefined => {
+    const candidates = built.map((region) => (region === outside ? [] : free(from(region), without)));
     const most = Math.max(...candidates.map((slots) => slots.length));
     // A tie between regions is decided by chance, so that connections spread over both.
     return most === 0 ? undefined : pick(pick(candidates.filter((slots) => slots.length === most)) ?? []);
@@ -111,8 +113,13 @@ export function createAddressPool(
       if (kept !== undefined) return kept.slot.address;
       const before = unwanted.get(connIndex);
       unwanted.delete(connIndex);
-      const slot = choose(before?.slot, before?.region) ?? choose(before?.slot) ?? choose();
-      if (slot === undefined) throw new NoEdgeAddressError(`all ${size} addresses of the edge are in use`);
+      // An address of the family that is not in use now is better than the one that has just failed, and that better than none.
+      const slot =
+        choose(active, before?.slot, before?.region) ??
+        choose(active, before?.slot) ??
+        choose(both, before?.slot) ??
+        choose(both);
+      if (slot === undefined) throw new NoEdgeAddressError("all addresses of the edge are in use");
       slot.user = connIndex;
       return slot.address;
     },

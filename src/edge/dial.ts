@@ -40,6 +40,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   EHOSTUNREACH: "no route; is the network up, and does it have this address family?",
   ENETUNREACH: "no route; is the network up, and does it have this address family?",
   EADDRNOTAVAIL: "the bind address is not one of this machine's",
+  EINVAL: "the bind address is of the other address family",
+  ECONNRESET: "the other side hung up; does a firewall block outgoing connections to this port?",
   ETIMEDOUT: "no answer; does a firewall block outgoing TCP to this port?",
   ERR_TLS_CERT_ALTNAME_INVALID: "the certificate is for another name; does something intercept TLS here?",
   CERT_HAS_EXPIRED: "the certificate has expired; is this machine's clock right?",
@@ -48,6 +50,10 @@ const ADVICE: Readonly<Record<string, string>> = {
     "the certificate is self-signed; does something intercept TLS here? --cacert names other trust anchors",
   SELF_SIGNED_CERT_IN_CHAIN:
     "the chain ends in an unknown root; does something intercept TLS here? --cacert names other trust anchors",
+  ERR_SSL_WRONG_VERSION_NUMBER: "what listens there does not speak TLS",
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: "what listens there does not speak TLS",
+  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: "no cipher or key exchange in common; does something intercept TLS here?",
+  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: "no version of TLS in common; does something intercept TLS here?",
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     "the issuer is unknown; does something intercept TLS here? --cacert names other trust anchors",
   UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -97,7 +103,7 @@ export function dialTls(options: DialOptions): Promise<TLSSocket> {
       const what = phase === "tcp" ? "can't connect to the edge at" : "TLS handshake failed with the edge at";
       giveUp(new DialError(phase, address, `${what} ${where}: ${describe(cause)}`, { cause }));
     };
-    const closed = (): void => failed(new Error("the connection was closed"));
+    const closed = (): void => failed(Object.assign(new Error("the connection was closed"), { code: "ECONNRESET" }));
     const late = (): void =>
       failed(Object.assign(new Error(`no answer within ${timeoutMs} ms`), { code: "ETIMEDOUT" }));
     const abort = (): void => giveUp(signal?.reason);

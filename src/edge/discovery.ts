@@ -1,5 +1,5 @@
 /** Finding the edge (wire §§ 1.4, 2.1, 2.2, 2.4): SRV records name two regions, their targets' addresses are the edge. */
-import dns from "node:dns/promises";
+import { lookup, Resolver } from "node:dns/promises";
 import { isIP } from "node:net";
 import { UnderpassError } from "../errors.ts";
 import type { DnsRecord, RecordTypeName } from "../protocol/dns/message.ts";
@@ -24,7 +24,7 @@ export interface SrvRecord {
 export interface Resolvers {
   srv(name: string, signal: AbortSignal): Promise<SrvRecord[]>;
   /** Addresses in the resolver's order. */
-  addresses(host: string, signal: AbortSignal): Promise<{ ip: string; family: 4 | 6 }[]>;
+  addresses(host: string, signal: AbortSignal): Promise<HostAddress[]>;
   overTls(name: string, type: RecordTypeName, signal: AbortSignal): Promise<DnsRecord[]>;
 }
 
@@ -40,44 +40,58 @@ export interface DiscoveryOptions {
 
 const SERVICE = "v2-origintunneld._tcp.argotunnel.com";
 const REGIONS = 2;
-/** For one look-up by the system's resolver; it can't be aborted, so it is only waited for so long. */
+/** For one look-up by the system's resolver: DNS over TLS has its turn before a user gives up on us. */
 const SYSTEM_LOOKUP_MS = 10_000;
 /** For all of DNS over TLS. */
 const OVER_TLS_MS = 15_000;
 
-async function systemSrv(name: string): Promise<SrvRecord[]> {
-  const records = await new dns.Resolver({ timeout: 3_000, tries: 2 }).resolveSrv(name);
-  return records.map(({ priority, weight, port, name: target }) => ({ priority, weight, port, target }));
+interface HostAddress {
+  readonly ip: string;
+  readonly family: 4 | 6;
 }
 
-async function systemAddresses(host: string): Promise<{ ip: string; family: 4 | 6 }[]> {
-  const found = await dns.lookup(host, { all: true, verbatim: true });
+/** SRV through c-ares, which, unlike getaddrinfo, can be told to stop: an abort leaves nothing under way. */
+export async function resolveSrv(resolver: Resolver, name: string, signal: AbortSignal): Promise<SrvRecord[]> {
+  const cancel = (): void => resolver.cancel();
+  signal.addEventListener("abort", cancel, { once: true });
+  try {
+    const records = await resolver.resolveSrv(name);
+    return records.map(({ priority, weight, port, name: target }) => ({ priority, weight, port, target }));
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
+}
+
+async function systemAddresses(host: string): Promise<HostAddress[]> {
+  const found = await lookup(host, { all: true, order: "verbatim" });
   return found.map(({ address, family }) => ({ ip: address, family: family === 6 ? 6 : 4 }));
 }
 
 export const systemResolvers: Resolvers = {
-  srv: systemSrv,
+  srv: (name, signal) => resolveSrv(new Resolver({ timeout: 3_000, tries: 2 }), name, signal),
   addresses: systemAddresses,
   overTls: (name, type, signal) => queryOverTls(name, type, { signal }),
 };
 
-/** Settles with the promise, the signal or the time limit, whichever comes first. */
-async function within<T>(promise: Promise<T>, milliseconds: number, signal: AbortSignal, what: string): Promise<T> {
+/** Settles with the look-up, the signal or the time limit, whichever comes first; the last two abort the look-up. */
+async function within<T>(
+  lookUp: (signal: AbortSignal) => Promise<T>,
+  milliseconds: number,
+  signal: AbortSignal,
+  what: string,
+): Promise<T> {
   signal.throwIfAborted();
-  let timer: NodeJS.Timeout | undefined;
-  let abort = (): void => {};
+  const limited = new AbortController();
+  const abort = (): void => limited.abort(signal.reason);
+  const late = new EdgeDiscoveryError(`${what}: no answer within ${milliseconds / 1_000} s`);
+  const timer = setTimeout(() => limited.abort(late), milliseconds);
+  signal.addEventListener("abort", abort, { once: true });
   try {
-    return await Promise.race([
-      promise,
-      new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(
-          () => reject(new EdgeDiscoveryError(`${what}: no answer within ${milliseconds} ms`)),
-          milliseconds,
-        );
-        abort = () => reject(signal.reason);
-        signal.addEventListener("abort", abort, { once: true });
-      }),
-    ]);
+    const aborted = new Promise<never>((_resolve, reject) => {
+      limited.signal.addEventListener("abort", () => reject(limited.signal.reason), { once: true });
+    });
+    // The abort stands first: a look-up that notices it too must not put its own error before the reason.
+    return await Promise.race([aborted, lookUp(limited.signal)]);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", abort);
@@ -105,37 +119,32 @@ async function lookUpSrv(name: string, resolvers: Resolvers, options: DiscoveryO
   const { signal } = options;
   let original: unknown;
   try {
-    return await within(resolvers.srv(name, signal), SYSTEM_LOOKUP_MS, signal, `SRV ${name}`);
+    return await within((limited) => resolvers.srv(name, limited), SYSTEM_LOOKUP_MS, signal, `SRV ${name}`);
   } catch (error) {
     signal.throwIfAborted();
     original = error;
   }
   options.onWarning("The system's resolver did not find the edge; asking 1.1.1.1 over TLS", original);
   try {
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(OVER_TLS_MS)]);
-    const records = await resolvers.overTls(name, "SRV", deadline);
+    const overTls = (limited: AbortSignal): Promise<DnsRecord[]> => resolvers.overTls(name, "SRV", limited);
+    const records = await within(overTls, OVER_TLS_MS, signal, `SRV ${name} over TLS`);
     return records.flatMap((record) => (record.type === "SRV" ? [record] : []));
   } catch (error) {
     signal.throwIfAborted();
     options.onWarning("DNS over TLS did not find the edge either", error);
     // What the user can mend is their own resolver, so its error is the one that is told.
+    const reason = original instanceof Error ? original.message : "the look-up failed";
     throw new EdgeDiscoveryError(
-      `can't look up the edge (SRV ${name}): ${original instanceof Error ? original.message : "the look-up failed"}; is DNS working on this machine?`,
+      `can't look up the edge (SRV ${name}): ${reason}; is DNS working on this machine${options.region === undefined ? "" : `, and is "${options.region}" a region`}?`,
       { cause: original },
     );
   }
 }
 
-async function addressesOverTls(
-  host: string,
-  resolvers: Resolvers,
-  signal: AbortSignal,
-): Promise<{ ip: string; family: 4 | 6 }[]> {
-  const deadline = AbortSignal.any([signal, AbortSignal.timeout(OVER_TLS_MS)]);
-  const answers = await Promise.allSettled([
-    resolvers.overTls(host, "A", deadline),
-    resolvers.overTls(host, "AAAA", deadline),
-  ]);
+async function addressesOverTls(host: string, resolvers: Resolvers, signal: AbortSignal): Promise<HostAddress[]> {
+  const ask = (type: "A" | "AAAA"): Promise<DnsRecord[]> =>
+    within((limited) => resolvers.overTls(host, type, limited), OVER_TLS_MS, signal, `${type} ${host} over TLS`);
+  const answers = await Promise.allSettled([ask("A"), ask("AAAA")]);
   signal.throwIfAborted();
   const records = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
   return records.flatMap((record) =>
@@ -145,21 +154,28 @@ async function addressesOverTls(
   );
 }
 
+interface RegionAddresses {
+  readonly addresses: readonly EdgeAddress[];
+  /** Why the system's resolver gave none. */
+  readonly error: unknown;
+}
+
 async function regionAddresses(
   srv: SrvRecord,
   resolvers: Resolvers,
   options: DiscoveryOptions,
-): Promise<EdgeAddress[]> {
+): Promise<RegionAddresses> {
   const { signal } = options;
-  let found: { ip: string; family: 4 | 6 }[] = [];
+  const withPort = (found: readonly HostAddress[]): EdgeAddress[] =>
+    found.map(({ ip, family }) => ({ ip, port: srv.port, family }));
   try {
-    found = await within(resolvers.addresses(srv.target, signal), SYSTEM_LOOKUP_MS, signal, srv.target);
+    const look = (limited: AbortSignal): Promise<HostAddress[]> => resolvers.addresses(srv.target, limited);
+    return { addresses: withPort(await within(look, SYSTEM_LOOKUP_MS, signal, srv.target)), error: undefined };
   } catch (error) {
     signal.throwIfAborted();
     options.onWarning(`The system's resolver did not find ${srv.target}; asking 1.1.1.1 over TLS`, error);
-    found = await addressesOverTls(srv.target, resolvers, signal);
+    return { addresses: withPort(await addressesOverTls(srv.target, resolvers, signal)), error };
   }
-  return found.map(({ ip, family }) => ({ ip, port: srv.port, family }));
 }
 
 /**
@@ -176,10 +192,14 @@ export async function discoverEdge(options: DiscoveryOptions): Promise<EdgeAddre
     );
   }
   const regions = await Promise.all(records.slice(0, REGIONS).map((srv) => regionAddresses(srv, resolvers, options)));
-  const found = regions.filter((addresses) => addresses.length > 0);
+  const found = regions.map(({ addresses }) => [...addresses]).filter((addresses) => addresses.length > 0);
   if (found.length === 0) {
     const targets = records.slice(0, REGIONS).map((srv) => srv.target);
-    throw new EdgeDiscoveryError(`the edge's names have no address: ${targets.join(", ")}`);
+    const cause = regions.find(({ error }) => error !== undefined)?.error;
+    throw new EdgeDiscoveryError(
+      `the edge's names have no address: ${targets.join(", ")}${cause instanceof Error ? ` (${cause.message})` : ""}`,
+      { cause },
+    );
   }
   if (found.length < REGIONS) options.onWarning("Only one region of the edge has addresses", undefined);
   return found;
@@ -212,13 +232,13 @@ export async function resolveStaticEdge(
       const family = isIP(target.host);
       if (family === 4 || family === 6) return { ip: target.host, port: target.port, family };
       try {
-        const [first] = await within(
-          resolvers.addresses(target.host, options.signal),
-          SYSTEM_LOOKUP_MS,
-          options.signal,
-          target.host,
-        );
-        return first === undefined ? undefined : { ...first, port: target.port };
+        const look = (limited: AbortSignal): Promise<HostAddress[]> => resolvers.addresses(target.host, limited);
+        const found = await within(look, SYSTEM_LOOKUP_MS, options.signal, target.host);
+        // IPv4 first, as cloudflared has it: `localhost` is ::1 to many resolvers and 127.0.0.1 to most that listen there.
+        const chosen = found.find((address) => address.family === 4) ?? found[0];
+        if (chosen !== undefined) return { ...chosen, port: target.port };
+        options.onWarning(`edge: ${target.host} has no address`, undefined);
+        return undefined;
       } catch (error) {
         options.signal.throwIfAborted();
         options.onWarning(`edge: ${target.host} can't be resolved`, error);

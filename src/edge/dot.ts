@@ -2,6 +2,7 @@
 import { randomInt } from "node:crypto";
 import tls, { type ConnectionOptions } from "node:tls";
 import { UnderpassError } from "../errors.ts";
+import { frameMessage, unframeMessage } from "../protocol/dns/framing.ts";
 import { decodeResponse, type DnsRecord, encodeQuery, type RecordTypeName } from "../protocol/dns/message.ts";
 
 /** A query over TLS failed. */
@@ -36,6 +37,8 @@ export function queryOverTls(
       host: server.host,
       port: server.port,
       servername: server.servername,
+      // Whatever NODE_TLS_REJECT_UNAUTHORIZED says: who could forge this answer could choose whom the tunnel dials.
+      rejectUnauthorized: true,
       ...(server.ca === undefined ? {} : { ca: server.ca }),
     };
     const socket = tls.connect(connectOptions);
@@ -53,18 +56,13 @@ export function queryOverTls(
     signal.addEventListener("abort", abort, { once: true });
     socket.on("close", closed);
     socket.on("error", (error) => fail(error.message, error));
-    socket.on("secureConnect", () => {
-      const query = encodeQuery(id, name, type);
-      const length = Buffer.alloc(2);
-      length.writeUInt16BE(query.length, 0);
-      socket.write(Buffer.concat([length, query]));
-    });
+    socket.on("secureConnect", () => socket.write(frameMessage(encodeQuery(id, name, type))));
     socket.on("data", (chunk: Buffer) => {
-      // A message has 65,535 bytes at most, so this stays small.
       received = Buffer.concat([received, chunk]);
-      if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return;
+      const message = unframeMessage(received);
+      if (message === undefined) return;
       try {
-        const response = decodeResponse(received.subarray(2, 2 + received.readUInt16BE(0)));
+        const response = decodeResponse(message);
         const answers = response.answers.filter((record) => record.type === type);
         if (response.id !== id) fail("an answer to another query came");
         else if (response.responseCode !== 0) fail(`${type} ${name} was refused with code ${response.responseCode}`);

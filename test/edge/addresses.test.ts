@@ -76,11 +76,45 @@ describe("assignment", () => {
 });
 
 describe("rotation", () => {
-  it("gives another address after a failure, and the other region's before the same one's", () => {
-    const pool = createAddressPool([v4(0, 3), v4(1, 3)], "auto", seeded(4));
+  it.each([1, 2, 3, 4, 5])("gives another address after a failure, as long as there is one (seed %i)", (seed) => {
+    const pool = createAddressPool([v4(0, 2), v4(1, 2)], "auto", seeded(seed));
+    for (let i = 0; i < 20; i++) {
+      const before = pool.assign(0, 0);
+      pool.rotate(0, { connectivityError: true }, 0);
+      expect(pool.assign(0, 0).ip).not.toBe(before.ip);
+    }
+  });
+
+  it.each([1, 2, 3, 4, 5])("goes to the other region where this one has a connection already (seed %i)", (seed) => {
+    // Region 1 has far fewer to spare, so that it would not be chosen for that.
+    const pool = createAddressPool([v4(0, 9), v4(1, 2)], "auto", seeded(seed));
+    const first = pool.assign(0, 0);
+    expect(regionOf(first)).toBe(0);
+    pool.rotate(0, { connectivityError: false, otherRegion: true }, 0);
+    expect(regionOf(pool.assign(0, 0))).toBe(1);
+  });
+
+  it("stays in the only region where there is no other, at another address", () => {
+    const pool = createAddressPool([v4(0, 2)], "auto", seeded(4));
+    const first = pool.assign(0, 0);
+    pool.rotate(0, { connectivityError: false, otherRegion: true }, 0);
+    expect(pool.assign(0, 0).ip).not.toBe(first.ip);
+  });
+
+  it("leaves the address that was handed back to others", () => {
+    const pool = createAddressPool([v4(0, 2)], "auto", seeded(4));
     const first = pool.assign(0, 0);
     pool.rotate(0, { connectivityError: true }, 0);
-    expect(pool.assign(0, 0).ip).not.toBe(first.ip);
+    pool.assign(0, 0);
+    expect(pool.assign(1, 0)).toBe(first);
+    expect(() => pool.assign(2, 0)).toThrow(NoEdgeAddressError);
+  });
+
+  it("takes no address of a connection that has none", () => {
+    const pool = createAddressPool([v4(0, 1)], "auto", seeded(4));
+    pool.rotate(3, { connectivityError: true }, 0);
+    pool.release(3);
+    expect(pool.assign(0, 0).family).toBe(4);
   });
 
   it("gives the same one again where there is no other, so that the caller can back off", () => {
@@ -110,6 +144,52 @@ describe("families under auto", () => {
     expect(pool.assign(0, 0).family).toBe(4);
     pool.rotate(0, { connectivityError: true }, 0);
     expect(pool.assign(0, 0).family).toBe(6);
+  });
+
+  it("stay switched for ten minutes when further IPv6 addresses fail", () => {
+    const pool = createAddressPool(regions(), "auto", seeded(6));
+    pool.assign(0, 0);
+    pool.assign(1, 0);
+    pool.rotate(0, { connectivityError: true }, 0);
+    pool.rotate(1, { connectivityError: true }, 5 * MINUTE);
+    expect(pool.assign(1, 5 * MINUTE).family).toBe(4);
+    expect(pool.assign(2, 10 * MINUTE - 1).family).toBe(4);
+    expect(pool.assign(3, 10 * MINUTE).family).toBe(6);
+  });
+
+  it("switch region by region", () => {
+    const pool = createAddressPool(
+      [
+        [...v6(0, 4), ...v4(0, 4)],
+        [...v6(1, 4), ...v4(1, 4)],
+      ],
+      "auto",
+      seeded(9),
+    );
+    const failed = regionOf(pool.assign(0, 0));
+    pool.rotate(0, { connectivityError: true }, 0);
+    for (let connIndex = 0; connIndex < 6; connIndex++) {
+      const address = pool.assign(connIndex, 0);
+      expect(address.family).toBe(regionOf(address) === failed ? 4 : 6);
+    }
+  });
+
+  it("give an address of the other one when nothing else is free, before the one that failed", () => {
+    // One IPv4 address for all: whoever comes second after the switch would have none.
+    const pool = createAddressPool([[...v6(0, 3), ...v4(0, 1)]], "auto", seeded(10));
+    const first = pool.assign(0, 0);
+    const second = pool.assign(1, 0);
+    pool.rotate(0, { connectivityError: true }, 0);
+    pool.rotate(1, { connectivityError: true }, 0);
+    expect(pool.assign(0, 0).family).toBe(4);
+    const instead = pool.assign(1, 0);
+    expect(instead.family).toBe(6);
+    expect(instead.ip).not.toBe(second.ip);
+    const single = createAddressPool([[...v4(0, 1), ...v6(0, 1)]], "auto", seeded(10));
+    expect(single.assign(0, 0).family).toBe(4);
+    single.rotate(0, { connectivityError: true }, 0);
+    expect(single.assign(0, 0).family).toBe(6);
+    expect(first.family).toBe(6);
   });
 
   it("stay when the address was reached", () => {

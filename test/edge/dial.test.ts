@@ -1,7 +1,7 @@
 /** Every way in which the edge can be out of reach, on loopback, against Node's own TLS server. */
 import net from "node:net";
 import tls from "node:tls";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { type DialError, dialTls } from "../../src/edge/dial.ts";
 import { createEdgeTls } from "../../src/edge/tls.ts";
 import { createAuthority, type LeafRequest } from "../../src/mock-edge/ca.ts";
@@ -143,9 +143,101 @@ describe("dialTls", () => {
     expect(error.message).toMatch(/within 50 ms/);
   });
 
+  it("waits for TCP no longer than it may", async () => {
+    const port = await edge();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      // The kernel connects at once, but the loop has had no turn to notice.
+      const dialling = failure(dial(port));
+      vi.advanceTimersByTime(15_000);
+      expect(await dialling).toMatchObject({
+        code: "ERR_UNDERPASS_EDGE_TCP",
+        phase: "tcp",
+        message: expect.stringMatching(/within 15000 ms \(no answer; does a firewall/),
+      });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("gives the handshake a time of its own", async () => {
+    let hello: (socket: net.Socket) => void = () => {};
+    const connected = new Promise<net.Socket>((resolve) => {
+      hello = resolve;
+    });
+    const port = await listen(net.createServer((socket) => socket.once("data", () => hello(socket))));
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const dialling = failure(dial(port));
+      vi.advanceTimersByTime(14_000);
+      const peer = await connected;
+      vi.advanceTimersByTime(14_999);
+      expect(peer.destroyed).toBe(false);
+      vi.advanceTimersByTime(1);
+      expect(await dialling).toMatchObject({ phase: "tls", message: expect.stringMatching(/within 15000 ms/) });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("says when the peer hangs up during the handshake", async () => {
     const port = await listen(net.createServer((socket) => socket.destroy()));
-    expect(await failure(dial(port))).toMatchObject({ phase: "tls" });
+    const error = await failure(dial(port));
+    expect(error).toMatchObject({ phase: "tls" });
+    expect(error.message).toMatch(/hung up/);
+  });
+
+  it("says when the peer does not speak TLS", async () => {
+    const port = await listen(net.createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")));
+    const error = await failure(dial(port));
+    expect(error).toMatchObject({ phase: "tls" });
+    expect(error.message).toMatch(/does not speak TLS/);
+  });
+
+  it("dials from the bind address, and says when that can't be", async () => {
+    const port = await edge();
+    const socket = await dial(port, { bindAddress: "127.0.0.1" });
+    expect(socket.localAddress).toBe("127.0.0.1");
+    socket.destroy();
+    // TEST-NET-1 (RFC 5737) is nobody's.
+    expect(await failure(dial(port, { bindAddress: "192.0.2.1" }))).toMatchObject({
+      phase: "tcp",
+      message: expect.stringMatching(/not one of this machine's/),
+    });
+    expect(await failure(dial(port, { bindAddress: "::1" }))).toMatchObject({
+      phase: "tcp",
+      message: expect.stringMatching(/other address family/),
+    });
+  });
+
+  it("writes IPv6 addresses in brackets", async () => {
+    const error = await failure(dial(1, { address: { ip: "::1", port: 1, family: 6 } }));
+    expect(error.message).toMatch(/ at \[::1\]:1: /);
+  });
+
+  it("resumes no session", async () => {
+    const reused: boolean[] = [];
+    const port = await edge({}, (peer) => {
+      reused.push(peer.isSessionReused());
+      peer.end("x");
+    });
+    for (let i = 0; i < 2; i++) {
+      const socket = await dial(port);
+      // With the data the tickets of TLS 1.3 have come too.
+      await new Promise((resolve) => socket.once("data", resolve));
+      socket.destroy();
+    }
+    expect(reused).toEqual([false, false]);
+  });
+
+  it("leaves nothing behind when it fails", async () => {
+    const port = await edge({ dnsNames: ["other.example.com"] });
+    const controller = new AbortController();
+    const listeners = vi.spyOn(controller.signal, "removeEventListener");
+    await failure(dial(port, { signal: controller.signal }));
+    expect(listeners).toHaveBeenCalledOnce();
+    const server = servers.at(-1);
+    await new Promise((resolve) => server?.close(resolve));
   });
 
   it("rejects with the signal's reason, before and while dialling", async () => {

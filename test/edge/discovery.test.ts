@@ -1,11 +1,14 @@
+import { createSocket } from "node:dgram";
+import { Resolver } from "node:dns/promises";
 import { createServer } from "node:tls";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import {
   type DiscoveryOptions,
   discoverEdge,
   EdgeDiscoveryError,
   orderSrv,
   type Resolvers,
+  resolveSrv,
   resolveStaticEdge,
   type SrvRecord,
 } from "../../src/edge/discovery.ts";
@@ -116,9 +119,55 @@ describe("discoverEdge", () => {
     );
   });
 
+  it("says why the names have no address, and whether the region may be wrong", async () => {
+    const cause = new Error("getaddrinfo EAI_AGAIN");
+    const noAddress = discoverEdge(options({ addresses: () => Promise.reject(cause) }));
+    await expect(noAddress).rejects.toMatchObject({
+      cause,
+      message: expect.stringContaining("(getaddrinfo EAI_AGAIN)"),
+    });
+    const wrongRegion = discoverEdge(
+      options({ srv: () => Promise.reject(new Error("ENOTFOUND")) }, { region: "mars" }),
+    );
+    await expect(wrongRegion).rejects.toThrow(/is "mars" a region\?$/);
+  });
+
+  it("waits for a look-up that never ends no longer than its limit, and aborts it", async () => {
+    vi.useFakeTimers();
+    try {
+      const aborted: string[] = [];
+      const hang = (what: string, signal: AbortSignal): Promise<never> => {
+        signal.addEventListener("abort", () => aborted.push(what));
+        return never();
+      };
+      const call = options({ srv: (_name, signal) => hang("srv", signal), overTls: (_n, type, s) => hang(type, s) });
+      const failed = expect(discoverEdge(call)).rejects.toThrow(/no answer within 10 s; is DNS working/);
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(aborted).toEqual(["srv"]);
+      await vi.advanceTimersByTimeAsync(15_000);
+      await failed;
+      expect(aborted).toEqual(["srv", "SRV"]);
+
+      const noAddress = options({ addresses: never, overTls: (_name, type, signal) => hang(type, signal) });
+      const unresolved = expect(discoverEdge(noAddress)).rejects.toThrow(/have no address/);
+      await vi.advanceTimersByTimeAsync(25_000);
+      await unresolved;
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("stops at once when it is aborted, even while a look-up hangs", async () => {
     const reason = new Error("enough");
-    for (const hanging of [{ srv: never }, { addresses: never }] satisfies Partial<Resolvers>[]) {
+    const broken = (): Promise<never> => Promise.reject(new Error("SERVFAIL"));
+    const hangs: Partial<Resolvers>[] = [
+      { srv: never },
+      { srv: broken, overTls: never },
+      { addresses: never },
+      { addresses: broken, overTls: never },
+    ];
+    for (const hanging of hangs) {
       const controller = new AbortController();
       const discovering = discoverEdge(options(hanging, { signal: controller.signal }));
       setImmediate(() => controller.abort(reason));
@@ -160,6 +209,14 @@ describe("resolveStaticEdge", () => {
     ]);
   });
 
+  it("prefers the IPv4 address of a name, and takes IPv6 where it is the only one", async () => {
+    const found = await resolveStaticEdge(
+      ["region1.test:1", "six.test:2"],
+      options({ addresses: async (host) => addresses[host] ?? [{ ip: "2001:db8::6", family: 6 }] }),
+    );
+    expect(found.flat().map(({ ip }) => ip)).toEqual(["192.0.2.1", "2001:db8::6"]);
+  });
+
   it("skips what can't be resolved with a warning, and fails when nothing is left", async () => {
     const broken: Partial<Resolvers> = { addresses: () => Promise.reject(new Error("ENOTFOUND")) };
     const call = options(broken);
@@ -178,8 +235,63 @@ describe("resolveStaticEdge", () => {
   );
 });
 
+describe("the system's resolver", () => {
+  /** A DNS server on loopback, and a resolver that asks only it. */
+  async function withServer(
+    answer: (query: Buffer) => Buffer | undefined,
+    use: (resolver: Resolver, asked: Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    const server = createSocket("udp4");
+    const asked = new Promise<void>((resolve) => {
+      server.on("message", (query, from) => {
+        const reply = answer(query);
+        if (reply !== undefined) server.send(reply, from.port, from.address);
+        resolve();
+      });
+    });
+    await new Promise<void>((resolve) => server.bind(0, "127.0.0.1", resolve));
+    const resolver = new Resolver({ timeout: 60_000, tries: 1 });
+    resolver.setServers([`127.0.0.1:${server.address().port}`]);
+    try {
+      await use(resolver, asked);
+    } finally {
+      server.close();
+    }
+  }
+
+  it("gives SRV records", async () => {
+    const record = Buffer.from(
+      "c00c00210001000000 3c000f 0001 0005 1ea4 0272 31 0474657374 00".replaceAll(" ", ""),
+      "hex",
+    );
+    const answer = (query: Buffer): Buffer => {
+      // The header and the question come back, without what the query added behind them.
+      const end = query.indexOf("\0\0\x21\0\x01", 12, "latin1") + 5;
+      const reply = Buffer.concat([query.subarray(0, end), record]);
+      reply.writeUInt16BE(0x8180, 2);
+      reply.writeUInt16BE(1, 6);
+      reply.writeUInt16BE(0, 10);
+      return reply;
+    };
+    await withServer(answer, async (resolver) => {
+      const found = await resolveSrv(resolver, SRV, new AbortController().signal);
+      expect(found).toEqual([{ priority: 1, weight: 5, port: 7844, target: "r1.test" }]);
+    });
+  });
+
+  it("is stopped by the signal", async () => {
+    const silent = (): undefined => undefined;
+    await withServer(silent, async (resolver, asked) => {
+      const controller = new AbortController();
+      const looking = resolveSrv(resolver, SRV, controller.signal);
+      void asked.then(() => controller.abort());
+      await expect(looking).rejects.toMatchObject({ code: "ECANCELLED" });
+    });
+  });
+});
+
 describe("DNS over TLS", () => {
-  /** Answers with the given message behind its length, the query's id put in; in single bytes. */
+  /** Answers with the given message behind its length, its id 0000 meaning the query's; in single bytes. "" hangs up. */
   async function resolver(
     answer: string,
   ): Promise<{ server: ReturnType<typeof createServer>; port: number; ca: string }> {
@@ -188,11 +300,14 @@ describe("DNS over TLS", () => {
     const server = createServer({ key: leaf.keyPem, cert: leaf.certPem }, (socket) => {
       socket.on("error", () => socket.destroy());
       socket.once("data", (query: Buffer) => {
+        if (answer === "") {
+          socket.end();
+          return;
+        }
         const message = Buffer.from(answer.replaceAll(" ", ""), "hex");
-        query.copy(message, 0, 2, 4);
+        message.writeUInt16BE(message.readUInt16BE(0) ^ query.readUInt16BE(2), 0);
         const framed = Buffer.concat([Buffer.from([0, message.length]), message]);
         for (const byte of framed) socket.write(Buffer.from([byte]));
-        if (answer === "") socket.end();
       });
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -223,12 +338,32 @@ describe("DNS over TLS", () => {
   it.each([
     ["a name error", "0000 8183 0000 0000 0000 0000", /refused with code 3/],
     ["no record", "0000 8180 0000 0000 0000 0000", /no SRV record/],
+    ["an answer to another query", SRV_ANSWER.replace("0000", "0001"), /another query/],
+    ["silence", "", /closed before an answer came/],
     ["garbage", "0000 0100 0000 ffff 0000 0000", /a query came/],
   ])("fails on %s", async (_name, answer, message) => {
     await expect(query(answer)).rejects.toThrow(message);
   });
 
-  it("refuses another name's certificate", async () => {
-    await expect(query(SRV_ANSWER, "other.test")).rejects.toThrow(/altnames/);
+  it("refuses another name's certificate, whatever the environment says", async () => {
+    vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0");
+    try {
+      await expect(query(SRV_ANSWER, "other.test")).rejects.toThrow(/altnames/);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  });
+
+  it("fails when nothing listens, and when it is aborted while it waits", async () => {
+    const reason = new Error("enough");
+    const { server, port, ca } = await resolver("");
+    const dotServer = { host: "127.0.0.1", port, servername: "dns.test", ca };
+    const controller = new AbortController();
+    server.once("connection", () => controller.abort(reason));
+    await expect(queryOverTls("a", "SRV", { signal: controller.signal, server: dotServer })).rejects.toBe(reason);
+    await expect(queryOverTls("a", "SRV", { signal: controller.signal, server: dotServer })).rejects.toBe(reason);
+    await new Promise((resolve) => server.close(resolve));
+    const signal = AbortSignal.timeout(5_000);
+    await expect(queryOverTls("a", "SRV", { signal, server: dotServer })).rejects.toThrow(/ECONNREFUSED/);
   });
 });

@@ -5,7 +5,6 @@
  *   question: name, type (16), class (16)
  *   record: name, type (16), class (16), ttl (32), length (16), data
  *   name: labels, each behind its length, up to a 0; or a pointer (two high bits set) to an earlier place
- *   over TCP and TLS each message stands behind its length (16), RFC 1035 § 4.2.2
  */
 import { UnderpassError } from "../../errors.ts";
 
@@ -85,6 +84,11 @@ export function encodeQuery(id: number, name: string, type: RecordTypeName): Buf
   return Buffer.concat([header, encodeName(name), question, options]);
 }
 
+/** A label as text (RFC 1035 § 5.1): a dot in it is no border, and nothing in it can disturb a log. */
+function printable(label: string): string {
+  return label.replaceAll(/[^!-~]|[.\\]/g, (char) => `\\${String(char.charCodeAt(0)).padStart(3, "0")}`);
+}
+
 /** Reads a message from its start; every step is checked against its end. */
 class Cursor {
   readonly bytes: Buffer;
@@ -116,7 +120,8 @@ class Cursor {
 
   name(): string {
     const labels: string[] = [];
-    let length = 0;
+    // The 0 at the end counts too.
+    let length = 1;
     let pointers = 0;
     let behind: number | undefined;
     for (;;) {
@@ -133,7 +138,7 @@ class Cursor {
       length += first + 1;
       if (length > MAX_NAME_BYTES) throw new DnsMessageError(`a name is longer than ${MAX_NAME_BYTES} bytes`);
       const from = this.take(first);
-      labels.push(this.bytes.toString("latin1", from, this.at));
+      labels.push(printable(this.bytes.toString("latin1", from, this.at)));
     }
     if (behind !== undefined) this.at = behind;
     return labels.join(".");
@@ -143,7 +148,8 @@ class Cursor {
 function addressOf(bytes: Buffer, from: number, length: number): string {
   if (length === 4) return bytes.subarray(from, from + 4).join(".");
   const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(from + i * 2).toString(16));
-  return groups.join(":");
+  // A URL writes IPv6 addresses as RFC 5952 does: the form that every other source of addresses has too.
+  return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
 }
 
 function textsOf(cursor: Cursor, end: number): string[] {
