@@ -24,7 +24,7 @@ export type TunnelIdentity =
   | { readonly mode: "quick"; readonly quickService: string };
 
 export interface HealthCheckConfig {
-  /** Default 30,000. */
+  /** Default 30,000; 0 = no check. */
   readonly intervalMs: number;
   /** Failures in a row that restart the tunnel. Default 3. */
   readonly maxFailures: number;

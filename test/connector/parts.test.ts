@@ -147,6 +147,9 @@ describe("the credentials of a quick tunnel", () => {
     expect(identity.url).toBe("https://a.example.com");
     await identity.credentials(signal);
     expect(urls).toEqual(["a.example.com", "b.example.com"]);
+    // The new ones are kept like the first.
+    await identity.credentials(signal);
+    expect(urls).toHaveLength(2);
     expect(lines.filter(({ level }) => level === "warn")).toHaveLength(1);
   });
 

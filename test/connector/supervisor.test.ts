@@ -475,6 +475,7 @@ describe("restart", () => {
     await startStable();
     const old = [...edge.open];
     let fewest = 4;
+    const begun = Date.now();
     supervisor.restart();
     for (let i = 0; i < 300; i++) {
       await advance(10);
@@ -482,6 +483,7 @@ describe("restart", () => {
     }
     await advance(5_000);
     expect(fewest).toBe(4);
+    expect(edge.dials.slice(4).map(({ at }) => at - begun)).toEqual([0, 250, 500, 750]);
     expect(old.map(({ closeReason }) => closeReason?.kind)).toEqual(["replaced", "replaced", "replaced", "replaced"]);
     expect(old.every(({ client }) => client.unregisterCalls === 1)).toBe(true);
     expect(edge.open).toHaveLength(4);
