@@ -87,6 +87,7 @@ export class Connection {
   #location = "";
   #control: ControlStream | undefined;
   #controlEnded = false;
+  #error: Error | undefined;
   #requestsLeft = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #resolveClosed!: () => void;
@@ -102,7 +103,8 @@ export class Connection {
       onReady: () => this.#openControl(),
       onGoaway: () => {},
       onPong: (roundTripMs) => this.#pongs.shift()?.(roundTripMs),
-      onClose: () => {
+      onClose: (error) => {
+        this.#error = error;
         clearTimeout(this.#timer);
         this.#become("closed");
         this.#resolveClosed();
@@ -122,6 +124,11 @@ export class Connection {
   /** The edge's location, such as `LAB01`; empty before the registration. */
   get location(): string {
     return this.#location;
+  }
+
+  /** What ended the connection, where it did not end in order. */
+  get error(): Error | undefined {
+    return this.#error;
   }
 
   /** Requests in flight. */
@@ -260,7 +267,7 @@ export class Connection {
       case "uuid-length":
       case "unknown-result":
         breakAnswer(control.channel, fault);
-        break;
+        return this.#details(params);
       case "end-control-stream":
         control.end();
         await delay(Number.POSITIVE_INFINITY, signal);
@@ -286,13 +293,18 @@ export class Connection {
   }
 
   #accept(params: RegistrationParams): RegistrationResult {
-    this.#location = this.#host.location(params.connIndex);
     // The answer leaves first; visitors come behind it.
     setImmediate(() => {
+      this.#socket.flush();
       this.#become("registered");
       const fault = this.#host.faults.connection(params);
       if (fault !== undefined) this.#suffer(fault);
     });
+    return this.#details(params);
+  }
+
+  #details({ connIndex }: RegistrationParams): RegistrationResult {
+    this.#location = this.#host.location(connIndex);
     return {
       kind: "registered",
       connectionId: this.id,
@@ -311,7 +323,6 @@ export class Connection {
         this.goaway();
         break;
       case "freeze":
-        this.#socket.flush();
         this.freeze();
         break;
       case "end-control-after":
@@ -325,6 +336,8 @@ export class Connection {
 
   #onControlEnd(): void {
     this.#controlEnded = true;
+    // A connector that could not register leaves the closing to the edge (wire § 4.1).
+    if (this.#state === "connected" || this.#state === "registering") this.close();
     this.#closeIfDrained();
   }
 

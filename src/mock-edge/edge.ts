@@ -334,6 +334,7 @@ class Edge implements MockEdge {
       tunnelId: registration?.tunnelId,
       version: registration?.version,
       remoteAddress,
+      error: connection.error,
     });
     this.#wake();
   }

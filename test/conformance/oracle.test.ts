@@ -1,0 +1,41 @@
+/**
+ * Underpass against what a real cloudflared answered (test/fixtures/oracle/http2.json): row by row the same, but for the
+ * differences that are meant, which are recorded with their reason and held to as well.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { afterAll, describe, expect, it } from "vitest";
+import { readDifferences, readOracle } from "./oracle.ts";
+import { RowRunner, rows } from "./rows/index.ts";
+import type { Row } from "./rows/row.ts";
+import { librarySubject } from "./subjects.ts";
+
+const oracle = readOracle();
+const differences = readDifferences();
+const runner = new RowRunner(librarySubject);
+
+afterAll(() => runner.close());
+
+async function check(row: Row): Promise<void> {
+  const expected = differences[row.id] ?? oracle.rows[row.id];
+  expect(await runner.run(row)).toEqual(expected?.observed);
+}
+
+describe("underpass answers as cloudflared does, or as it means to", () => {
+  it.concurrent.each(rows.filter(({ own }) => own !== undefined))("$id: $title", check, 60_000);
+  // These look at one origin: one after another.
+  it.each(rows.filter(({ own }) => own === undefined))("$id: $title", check, 60_000);
+});
+
+describe("the record", () => {
+  it("has every row, once", () => {
+    const ids = rows.map(({ id }) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(Object.keys(oracle.rows)).toEqual(ids);
+  });
+
+  it.each(Object.entries(differences))("means its difference %s", (id, { reason, observed }) => {
+    expect(reason.length).toBeGreaterThan(20);
+    expect(oracle.rows).toHaveProperty([id]);
+    expect(isDeepStrictEqual(oracle.rows[id]?.observed, observed)).toBe(false);
+  });
+});

@@ -1,0 +1,29 @@
+/** What a real cloudflared answered to each row, and where underpass means to differ (test/fixtures/oracle/). */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Json } from "./rows/row.ts";
+
+const folder = join(import.meta.dirname, "../fixtures/oracle");
+
+export const oraclePath = join(folder, "http2.json");
+
+export interface Oracle {
+  readonly version: string;
+  /** ISO date. */
+  readonly recorded: string;
+  readonly rows: Readonly<Record<string, { readonly title: string; readonly observed: Json }>>;
+}
+
+/** An answer of underpass that is not cloudflared's, and why. */
+export interface Difference {
+  readonly reason: string;
+  readonly observed: Json;
+}
+
+export function readOracle(): Oracle {
+  return JSON.parse(readFileSync(oraclePath, "utf8")) as Oracle;
+}
+
+export function readDifferences(): Readonly<Record<string, Difference>> {
+  return JSON.parse(readFileSync(join(folder, "differences.json"), "utf8")) as Record<string, Difference>;
+}
