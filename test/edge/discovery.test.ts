@@ -152,6 +152,7 @@ describe("discoverEdge", () => {
       const unresolved = expect(discoverEdge(noAddress)).rejects.toThrow(/have no address/);
       await vi.advanceTimersByTimeAsync(25_000);
       await unresolved;
+      await discoverEdge(options({}));
       expect(vi.getTimerCount()).toBe(0);
     } finally {
       vi.useRealTimers();
@@ -274,7 +275,11 @@ describe("the system's resolver", () => {
       return reply;
     };
     await withServer(answer, async (resolver) => {
-      const found = await resolveSrv(resolver, SRV, new AbortController().signal);
+      const cancel = vi.spyOn(resolver, "cancel");
+      const controller = new AbortController();
+      const found = await resolveSrv(resolver, SRV, controller.signal);
+      controller.abort();
+      expect(cancel).not.toHaveBeenCalled();
       expect(found).toEqual([{ priority: 1, weight: 5, port: 7844, target: "r1.test" }]);
     });
   });

@@ -67,6 +67,7 @@ describe("responses", () => {
         "0161 00 001c 0001 0000003c 0010 20010db8000000000000000000000001",
         "0161 00 0010 0001 0000003c 0006 026869 02796f",
         "0161 00 0005 0001 0000003c 0003 0162 00",
+        "0161 00 0001 0003 0000003c 0004 c0000201",
       ]),
     );
     expect(answers).toEqual([
@@ -82,6 +83,16 @@ describe("responses", () => {
       "0001 8180 0001 0001 0000 0000 0161 0474657374 00 0001 0001 c00c 0001 0001 00000001 0004 7f000001",
     );
     expect(decodeResponse(message).answers).toEqual([{ type: "A", name: "a.test", ttl: 1, address: "127.0.0.1" }]);
+  });
+
+  it("follow a pointer to a name that ends in a pointer", () => {
+    const records = ["0474657374 00 0001 0001 00000001 0004 7f000001", "0161 c00c 0001 0001 00000001 0004 7f000002"];
+    const third = "0162 c020 0001 0001 00000001 0004 7f000003";
+    expect(decodeResponse(response([...records, third])).answers).toMatchObject([
+      { name: "test", address: "127.0.0.1" },
+      { name: "a.test", address: "127.0.0.2" },
+      { name: "b.a.test", address: "127.0.0.3" },
+    ]);
   });
 
   it("follow pointers inside SRV data, and read on behind them", () => {

@@ -81,6 +81,10 @@ describe("what is encoded", () => {
       });
       expect(text).toBe(`x-fixed=value;x-${i}=value ${i};`);
     }
+    // And still makes use of the table.
+    encoder.begin();
+    for (const fresh of ["x-new", "x-other", "x-new"]) encoder.field(fresh, "value", "index");
+    expect(encoder.finish().at(-1)).toBe(0xbf);
   });
 });
 

@@ -191,6 +191,18 @@ describe("encoding", () => {
     expect(block("1")).toBe("0f2f0131");
   });
 
+  it("finds a name by its newest entry when older ones are evicted", () => {
+    const encoder = new HpackEncoder();
+    encoder.setMaxTableSize(80);
+    encoder.begin();
+    encoder.field("x-a", "1", "index");
+    encoder.field("x-a", "2", "index");
+    encoder.field("x-b", "1", "index");
+    encoder.begin();
+    encoder.field("x-a", "3", "name");
+    expect(encoder.finish().toString("hex")).toBe("0f300133");
+  });
+
   it("does not empty the table for an entry that has no room in it", () => {
     const encoder = new HpackEncoder();
     encoder.begin();
