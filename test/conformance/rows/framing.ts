@@ -1,7 +1,7 @@
 /** HTTP/2 framing: cases H2-01 to H2-11. */
 import { ask, describeAnswer, readToEnd } from "./observe.ts";
 import { type Frame, frame, getHead, literal, PREFACE, type RawPeer, rawPeer } from "./raw-http2.ts";
-import { comesTrue, type Json, type Row, type RowContext, within } from "./row.ts";
+import { comesTrue, type Json, type Row, type RowContext, untilReady, within } from "./row.ts";
 
 const SETTINGS: Readonly<Record<number, string>> = {
   1: "HEADER_TABLE_SIZE",
@@ -140,9 +140,8 @@ export const framingRows: readonly Row[] = [
     own: {},
     async run({ edge, start }) {
       const instance = start();
-      const [connection] = await edge.registered(1);
-      // The connector has read the answer.
-      await connection?.ping();
+      await edge.registered(1);
+      await within(10_000, "readiness", untilReady(instance));
       edge.dropConnections();
       await edge.until(() => edge.connections.length === 0);
       await edge.registered(1, { timeoutMs: 60_000 });

@@ -1,7 +1,7 @@
 /** Configuration, readiness, TLS and shutdown: cases CFG, SUP and SHUT. */
 import type { Connection } from "../../../src/mock-edge/index.ts";
 import { ask, type Ended, readToEnd, UPGRADE } from "./observe.ts";
-import { comesTrue, type Json, type Row, within } from "./row.ts";
+import { comesTrue, type Json, type Row, untilReady, within } from "./row.ts";
 
 /** Status of one GET. */
 async function status(context: Parameters<Row["run"]>[0]): Promise<Json> {
@@ -72,11 +72,8 @@ export const lifeRows: readonly Row[] = [
     async run({ edge, origin, start }) {
       const instance = start({ graceMs: 3_000 });
       const [connection] = await edge.registered(1);
-      let registered = await instance.ready();
-      for (let i = 0; i < 50 && registered.status !== 200; i++) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        registered = await instance.ready();
-      }
+      await within(10_000, "readiness", untilReady(instance));
+      const registered = await instance.ready();
       const held = await hold(connection);
       instance.stop();
       await edge.until(() => connection?.state === "draining");
@@ -120,9 +117,9 @@ export const lifeRows: readonly Row[] = [
     title: "one of two connections is closed",
     own: {},
     async run({ edge, start }) {
-      start({ connections: 2, addresses: 3 });
+      const instance = start({ connections: 2, addresses: 3 });
       const connections = await edge.registered(2);
-      await Promise.all(connections.map((connection) => connection.ping()));
+      await within(10_000, "readiness", untilReady(instance, 2));
       const [first] = connections;
       const other = connections[1];
       const index = first?.registration?.connIndex;

@@ -76,6 +76,15 @@ export async function within<T>(ms: number, what: string, promise: Promise<T>): 
   }
 }
 
+/** Waits until a connector counts as ready itself: its edge may know of the registration before it does. */
+export async function untilReady(instance: Instance, connections = 1): Promise<void> {
+  for (;;) {
+    const { status, body } = await instance.ready();
+    if (status === 200 && body.includes(`"readyConnections":${connections},`)) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 /** Whether `condition` comes true within `ms`; for rows in which one connector does something and another nothing. */
 export async function comesTrue(ms: number, condition: () => boolean): Promise<boolean> {
   const end = performance.now() + ms;
