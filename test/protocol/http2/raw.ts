@@ -86,7 +86,9 @@ export function parseFrames(bytes: Buffer): Frame[] {
 }
 
 /** A server on which streams are never answered, and whose consumers release cancelled ones unless told not to. */
-export function rawServer(options: Http2Options & { release?: boolean; handshake?: boolean } = {}): RawServer {
+export function rawServer(
+  options: Http2Options & { release?: boolean; handshake?: boolean; onOutput?: () => void } = {},
+): RawServer {
   const raw = {
     heads: [] as RequestHead[],
     streams: [] as Http2Stream[],
@@ -98,7 +100,7 @@ export function rawServer(options: Http2Options & { release?: boolean; handshake
   const connection = createHttp2Server(
     options,
     {
-      onOutput() {},
+      onOutput: () => options.onOutput?.(),
       onRequest: (stream, head) => {
         raw.heads.push(head);
         raw.streams.push(stream);

@@ -176,6 +176,20 @@ describe("the end", () => {
     expect(pair.errors).toEqual({ client: [], server: [] });
   });
 
+  it("a notice before it still takes what is on its way", () => {
+    const pair = createPair();
+    pair.server.noticeGoaway();
+    const { received, handler } = recorder();
+    pair.client.request(get("/"), true, handler);
+    pair.settle();
+    expect(pair.client.availableStreams).toBe(0);
+    pair.served[0]?.stream.headers((encoder) => encoder.status(204), true);
+    pair.server.goaway(ErrorCode.NO_ERROR);
+    pair.settle();
+    expect(received).toMatchObject({ status: 204, ended: true });
+    expect(pair.errors).toEqual({ client: [], server: [] });
+  });
+
   it("an edge's GOAWAY is answered with ours", () => {
     const server = rawServer();
     server.send(frame(Type.HEADERS, 5, 3, "828487410161"));
