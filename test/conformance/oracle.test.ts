@@ -2,28 +2,46 @@
  * Underpass against what a real cloudflared answered (test/fixtures/oracle/http2.json): row by row the same, but for the
  * differences that are meant, which are recorded with their reason and held to as well.
  */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
 import { readDifferences, readOracle } from "./oracle.ts";
 import { RowRunner, rows } from "./rows/index.ts";
 import type { Row } from "./rows/row.ts";
-import { librarySubject } from "./subjects.ts";
+import { librarySubject, processSubject } from "./subjects.ts";
 
 const oracle = readOracle();
 const differences = readDifferences();
-const runner = new RowRunner(librarySubject);
+const command = join(import.meta.dirname, "../../dist/cli/main.js");
+const library = new RowRunner(librarySubject);
+const commandLine = new RowRunner(processSubject("underpass tunnel", process.execPath, [command]));
 
-afterAll(() => runner.close());
+/** Rows that are about a process: its command line, its signals, its exit status. */
+const OF_THE_PROCESS = /^(?:REG-0[12]|REG-11|REG-16a|SUP-01|SHUT-)/;
 
-async function check(row: Row): Promise<void> {
+afterAll(async () => {
+  await library.close();
+  await commandLine.close();
+});
+
+async function check(row: Row, runner = library): Promise<void> {
   const expected = differences[row.id] ?? oracle.rows[row.id];
   expect(await runner.run(row)).toEqual(expected?.observed);
 }
 
 describe("underpass answers as cloudflared does, or as it means to", () => {
-  it.concurrent.each(rows.filter(({ own }) => own !== undefined))("$id: $title", check, 60_000);
+  it.concurrent.each(rows.filter(({ own }) => own !== undefined))("$id: $title", (row) => check(row), 60_000);
   // These look at one origin: one after another.
-  it.each(rows.filter(({ own }) => own === undefined))("$id: $title", check, 60_000);
+  it.each(rows.filter(({ own }) => own === undefined))("$id: $title", (row) => check(row), 60_000);
+});
+
+describe.skipIf(!existsSync(command))("the command in cloudflared's place does too", () => {
+  it.concurrent.each(rows.filter(({ id }) => OF_THE_PROCESS.test(id)))(
+    "$id: $title",
+    (row) => check(row, commandLine),
+    60_000,
+  );
 });
 
 describe("the record", () => {
