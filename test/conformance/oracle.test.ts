@@ -2,7 +2,7 @@
  * Underpass against what a real cloudflared answered (test/fixtures/oracle/http2.json): row by row the same, but for the
  * differences that are meant, which are recorded with their reason and held to as well.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
@@ -49,6 +49,19 @@ describe("the record", () => {
     const ids = rows.map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);
     expect(Object.keys(oracle.rows)).toEqual(ids);
+  });
+
+  it("is what docs/interop.md says of it", () => {
+    const page = readFileSync(join(import.meta.dirname, "../../docs/interop.md"), "utf8");
+    const meant = Object.keys(differences).length;
+    for (const line of [
+      `| cloudflared | ${oracle.version},`,
+      `| recorded | ${oracle.recorded} |`,
+      `| cases | ${rows.length}:`,
+      `| answered alike | ${rows.length - meant} |`,
+      `| differ, and are meant to | ${meant} |`,
+    ])
+      expect(page).toContain(line);
   });
 
   it.each(Object.entries(differences))("means its difference %s", (id, { reason, observed }) => {
