@@ -93,7 +93,7 @@ export interface Http2Stream {
    * DATA that arrives from now on is dropped and credited, and no handler is called for it.
    */
   stopReading(): void;
-  /** RST_STREAM; queued output of the stream is dropped. No onCancel follows. */
+  /** RST_STREAM; queued output of the stream is dropped. No onCancel follows, and `release` is implied. */
   reset(code: number): void;
   /**
    * A cancelled stream keeps its slot until its consumer says that the work behind it has ended
@@ -105,7 +105,7 @@ export interface Http2Stream {
 export interface Http2ConnectionHandler {
   /** Server role: a request head is complete. Set `stream.handler` before returning. `end` = no body follows. */
   onRequest?(stream: Http2Stream, head: RequestHead, end: boolean): void;
-  /** Output went from empty to non-empty: schedule one flush. */
+  /** Output went from empty to non-empty (first while the connection is being created): schedule one flush. */
   onOutput(): void;
   /** The peer's first SETTINGS have arrived. */
   onReady?(): void;
@@ -130,7 +130,10 @@ export interface Http2Options {
   readonly budget?: MemoryBudget;
 }
 
-/** One cap on what all streams hold that their consumers have not taken yet (ARCHITECTURE.md, flow control). Implemented in budget.ts. */
+/**
+ * One cap on what all streams hold: received and not taken by their consumers, or queued and not allowed by the peer's windows
+ * (ARCHITECTURE.md, flow control). Made by `createMemoryBudget` of budget.ts.
+ */
 export interface MemoryBudget {
   readonly limit: number;
   readonly held: number;

@@ -74,7 +74,7 @@ export interface Pair {
   settle(): void;
 }
 
-export function pump(from: Http2Connection, to: Http2Connection, now: number): boolean {
+function pump(from: Http2Connection, to: Http2Connection, now: number): boolean {
   let moved = false;
   for (let buffer = from.takeOutput(); buffer !== undefined; buffer = from.takeOutput()) {
     moved = true;

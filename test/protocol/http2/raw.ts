@@ -49,7 +49,7 @@ export function block(...fields: [string, string][]): Buffer {
   return Buffer.from(encoder.finish());
 }
 
-export const GET = block([":method", "GET"], [":scheme", "https"], [":authority", "example.com"], [":path", "/"]);
+const GET = block([":method", "GET"], [":scheme", "https"], [":authority", "example.com"], [":path", "/"]);
 export const POST = block([":method", "POST"], [":scheme", "https"], [":authority", "example.com"], [":path", "/"]);
 
 /** END_STREAM | END_HEADERS. */
