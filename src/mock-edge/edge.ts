@@ -18,6 +18,7 @@ import { Router } from "./router.ts";
 import { type IssuedTunnel, TunnelRegistry } from "./tunnels.ts";
 import { connectTcp, MockEdgeError, openOn, type PushResult, pushConfiguration, visit } from "./visits.ts";
 import type { VisitorStream } from "./visitor-stream.ts";
+import { Waiters } from "./waiters.ts";
 
 const [EDGE_NAME, , PROBE_NAME] = EDGE_NAMES;
 const PING_INTERVAL_MS = 15_000;
@@ -25,11 +26,6 @@ const PING_TIMEOUT_MS = 10_000;
 const WAIT_MS = 30_000;
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
-
-interface Waiter {
-  check(): void;
-  fail(error: Error): void;
-}
 
 interface Listeners {
   readonly edge: Listening;
@@ -64,7 +60,7 @@ class Edge implements MockEdge {
   readonly #router = new Router(this.#tunnels);
   readonly #faults = new FaultPlan();
   readonly #quickFaults: QuickFault[] = [];
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new Waiters();
   readonly #tlsServer: tls.Server;
   #listeners: Listeners | undefined;
   #scratch: string | undefined;
@@ -190,35 +186,9 @@ class Edge implements MockEdge {
     return find();
   }
 
-  until(condition: () => boolean, options: { readonly timeoutMs?: number } = {}): Promise<void> {
-    const { timeoutMs = WAIT_MS } = options;
-    return new Promise((resolve, reject) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#waiters.delete(waiter);
-      };
-      const waiter: Waiter = {
-        check: () => {
-          if (!condition()) return;
-          done();
-          resolve();
-        },
-        fail: (error) => {
-          done();
-          reject(error);
-        },
-      };
-      const states = (): string => this.connections.map(({ state }) => state).join(", ") || "none";
-      const timer = setTimeout(
-        () =>
-          waiter.fail(
-            new MockEdgeError(`what was waited for did not come within ${timeoutMs} ms; connections: ${states()}`),
-          ),
-        timeoutMs,
-      );
-      this.#waiters.add(waiter);
-      waiter.check();
-    });
+  async until(condition: () => boolean, options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    const states = (): string => `connections: ${this.connections.map(({ state }) => state).join(", ") || "none"}`;
+    await this.#waiters.until(condition, options.timeoutMs ?? WAIT_MS, states);
   }
 
   fail(fault: Fault, scope?: FaultScope): void {
@@ -249,7 +219,7 @@ class Edge implements MockEdge {
   }
 
   async close(): Promise<void> {
-    for (const waiter of this.#waiters) waiter.fail(new MockEdgeError("the mock edge was closed"));
+    this.#waiters.fail("the mock edge was closed");
     const listeners = this.#listeners;
     if (listeners !== undefined) {
       await Promise.all([listeners.visitors.close(), listeners.quick.close(), listeners.edge.close()]);
@@ -319,7 +289,7 @@ class Edge implements MockEdge {
           connIndex: connection.registration?.connIndex ?? -1,
           config: Buffer.from(config).toString(),
         });
-        this.#wake();
+        this.#waiters.wake();
       },
       onState: (connection) => this.#onState(connection),
     };
@@ -336,11 +306,7 @@ class Edge implements MockEdge {
       remoteAddress,
       error: connection.error,
     });
-    this.#wake();
-  }
-
-  #wake(): void {
-    for (const waiter of this.#waiters) waiter.check();
+    this.#waiters.wake();
   }
 }
 

@@ -35,7 +35,7 @@ function decodeText(text: string): string {
 }
 
 /** Parses the serialised set; throws ConnectorAnswerError. */
-export function parseResponseHeaders(serialised: string): Field[] {
+function parseResponseHeaders(serialised: string): Field[] {
   const fields: Field[] = [];
   for (const item of serialised.split(";")) {
     if (item === "") continue;
@@ -63,7 +63,7 @@ function parseMeta(text: string | undefined): { source: string | undefined; flow
   };
 }
 
-export function wireField(head: WireHead, name: string): string | undefined {
+function wireField(head: WireHead, name: string): string | undefined {
   return head.fields.find(([field]) => field === name)?.[1];
 }
 

@@ -42,7 +42,7 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** Host of a Host header: without port, lower case. */
-export function hostOf(authority: string): string {
+function hostOf(authority: string): string {
   return authority.replace(/:\d*$/, "").toLowerCase();
 }
 

@@ -23,7 +23,7 @@ export interface ControlLog {
  * Follows a byte stream of Cap'n Proto messages of one segment: | segments - 1 (4) | words (4) | the words |. The root pointer's
  * offset leads to the struct whose first two bytes are the message's kind.
  */
-export function watchMessages(onMessage: (kind: string, words: Buffer) => void): (chunk: Uint8Array) => void {
+function watchMessages(onMessage: (kind: string, words: Buffer) => void): (chunk: Uint8Array) => void {
   let buffered = Buffer.alloc(0);
   return (chunk) => {
     buffered = Buffer.concat([buffered, chunk]);

@@ -32,7 +32,7 @@ export interface TestOrigin {
   close(): Promise<void>;
 }
 
-export function sortedPairs(rawHeaders: readonly string[]): [string, string][] {
+function sortedPairs(rawHeaders: readonly string[]): [string, string][] {
   const pairs: [string, string][] = [];
   for (let i = 0; i + 1 < rawHeaders.length; i += 2)
     pairs.push([(rawHeaders[i] ?? "").toLowerCase(), rawHeaders[i + 1] ?? ""]);
