@@ -63,7 +63,7 @@ class Edge implements MockEdge {
   readonly #waiters = new Waiters();
   readonly #tlsServer: tls.Server;
   #listeners: Listeners | undefined;
-  #scratch: string | undefined;
+  #scratch: Promise<string> | undefined;
 
   constructor(options: MockEdgeOptions) {
     this.#options = options;
@@ -133,10 +133,11 @@ class Edge implements MockEdge {
   }
 
   async caFile(): Promise<string> {
-    this.#scratch ??= await mkdtemp(join(tmpdir(), "underpass-mock-edge-"));
-    const path = join(this.#scratch, "ca.pem");
+    this.#scratch ??= mkdtemp(join(tmpdir(), "underpass-mock-edge-"));
+    const folder = await this.#scratch;
+    const path = join(folder, "ca.pem");
     // A connector may run as another user.
-    await chmod(this.#scratch, 0o755);
+    await chmod(folder, 0o755);
     await writeFile(path, this.caPem, { mode: 0o644 });
     return path;
   }
@@ -227,7 +228,7 @@ class Edge implements MockEdge {
     }
     const scratch = this.#scratch;
     this.#scratch = undefined;
-    if (scratch !== undefined) await rm(scratch, { recursive: true, force: true });
+    if (scratch !== undefined) await rm(await scratch, { recursive: true, force: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

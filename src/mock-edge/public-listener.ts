@@ -1,6 +1,13 @@
 /** The visitors' side: an HTTP server on loopback that passes each request on to a tunnel, as the edge does. */
 import { randomBytes } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  ServerResponse,
+  validateHeaderName,
+  validateHeaderValue,
+} from "node:http";
 import type { Socket } from "node:net";
 import { type Duplex, finished } from "node:stream";
 import type { Logger } from "../types.ts";
@@ -43,6 +50,27 @@ function originForm(target: string): string {
 
 function isWebSocket(request: IncomingMessage): boolean {
   return request.method === "GET" && (request.headers.upgrade ?? "").toLowerCase() === "websocket";
+}
+
+/** 101 travels as 200 (wire § 4.4); a 200 that merely offers to upgrade has no accept key. */
+function isAccepted({ status, headers }: ConnectorAnswer): boolean {
+  return status === 200 && headers?.some(([name]) => name.toLowerCase() === "sec-websocket-accept") === true;
+}
+
+function isSendable(field: Field): boolean {
+  try {
+    headerLine(field);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Throws where the field would break out of its line. */
+function headerLine([name, value]: Field): string {
+  validateHeaderName(name);
+  validateHeaderValue(name, value);
+  return `${name}: ${value}\r\n`;
 }
 
 class PublicListener {
@@ -103,13 +131,13 @@ class PublicListener {
     socket.on("close", () => stream.destroy());
     this.#handshake(visit, stream)
       .then((answer) => {
-        if (answer.headers?.some(([name]) => name.toLowerCase() === "upgrade") !== true) {
+        if (answer.headers === undefined || !isAccepted(answer)) {
           stream.end();
           this.#respond(visit, stream, response, answer);
           return;
         }
+        const lines = answer.headers.map(headerLine).join("");
         response.detachSocket(socket as Socket);
-        const lines = answer.headers.map(([name, value]) => `${name}: ${value}\r\n`).join("");
         socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines}cf-ray: ${visit.ray}\r\n\r\n`, "latin1");
         this.#splice(visit, stream, socket, head, 101);
       })
@@ -198,7 +226,8 @@ class PublicListener {
     response.write(NO_BYTES);
     stream.pipe(response, { end: false });
     stream.on("end", () => {
-      const trailers = stream.trailers.map(([name, value]): [string, string] => [name, value]);
+      // Node refuses some names and values; the body is complete without them.
+      const trailers = stream.trailers.filter(isSendable).map(([name, value]): [string, string] => [name, value]);
       if (trailers.length > 0) response.addTrailers(trailers);
       response.end();
     });

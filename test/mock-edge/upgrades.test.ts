@@ -54,6 +54,26 @@ describe("WebSocket", () => {
     expect(seen).not.toHaveProperty("upgrade");
   });
 
+  it("is accepted only with an accept key, not by a mere offer to upgrade", async () => {
+    await connector((stream) => {
+      stream.respond(originHead(200, { Upgrade: "h2,h2c", "Content-Length": "5" }));
+      stream.end("plain");
+    });
+    const socket = await dial(handshake);
+    const text = Buffer.concat((await socket.toArray()) as Buffer[]).toString();
+    expect(text).toMatch(/^HTTP\/1\.1 200 .*plain$/s);
+  });
+
+  it("whose answer would break out of its line becomes a 502 page", async () => {
+    await connector((stream) =>
+      stream.respond(originHead(200, { "Sec-WebSocket-Accept": "x\r\nX-Injected: 1" }), { endStream: true }),
+    );
+    const socket = await dial(handshake);
+    const text = Buffer.concat((await socket.toArray()) as Buffer[]).toString();
+    expect(text).toMatch(/^HTTP\/1\.1 502 /);
+    expect(text).not.toContain("X-Injected");
+  });
+
   it("that the origin declines gets the origin's answer", async () => {
     await connector((stream) => {
       stream.respond(originHead(403, { "Content-Type": "text/plain" }));
