@@ -237,31 +237,33 @@ async function gets(
   };
 }
 
+/** Calls `fire` with 0, 1, 2 … at an even rate, until the returned function is called. */
+function paced(rate: number, fire: (n: number) => void): () => void {
+  const started = performance.now();
+  let sent = 0;
+  const clock = setInterval(() => {
+    const due = ((performance.now() - started) / 1000) * rate;
+    for (; sent < due; sent++) fire(sent);
+  }, 1);
+  return () => clearInterval(clock);
+}
+
 async function fixedRate(pid: number, rate: number, seconds: number): Promise<Measurement> {
   const load: Load = { done: 0, failed: 0, latencies: [] };
-  let sent = 0;
-  let running = true;
-  const started = performance.now();
-  const fire = (): void => {
-    if (!running) return;
-    const due = ((performance.now() - started) / 1000) * rate;
-    for (; sent < due; sent++) {
-      let once = true;
-      slot(pick(sent), "/small", load, () => {
-        const first = once;
-        once = false;
-        return first && running;
-      });
-    }
-    setTimeout(fire, 1);
-  };
-  fire();
+  const stopClock = paced(rate, (n) => {
+    let first = true;
+    slot(pick(n), "/small", load, () => {
+      const go = first;
+      first = false;
+      return go;
+    });
+  });
   await sleep(1000);
   const window = await measured(pid, seconds * 1000, () => {
     load.done = 0;
     if (load.latencies !== undefined) load.latencies.length = 0;
   });
-  running = false;
+  stopClock();
   const { done, failed } = load;
   return {
     "us/req": window.cpuUs / done,
@@ -396,8 +398,9 @@ async function held(pid: number, count: number): Promise<Measurement> {
   };
 }
 
-async function websocket(pid: number, seconds: number): Promise<Measurement> {
-  // A masked 64-byte text frame, as a client sends it; 32 echoes in flight, one a connection.
+/** Echoes over 32 WebSockets: one after the other on each, or `rate` a second over all. */
+async function websocket(pid: number, seconds: number, rate?: number): Promise<Measurement> {
+  // A masked 64-byte text frame, as a client sends it.
   const frame = Buffer.concat([Buffer.from([0x81, 0x80 | 64, 1, 2, 3, 4]), Buffer.alloc(64, 0x41)]);
   let running = true;
   let messages = 0;
@@ -413,8 +416,8 @@ async function websocket(pid: number, seconds: number): Promise<Measurement> {
       {
         ...IGNORE,
         onResponse: (head) => {
-          if (head.status === 200) stream?.write(frame, false);
-          else failed++;
+          if (head.status !== 200) failed++;
+          else if (rate === undefined) stream?.write(frame, false);
         },
         onData: (chunk) => {
           stream?.consumed(chunk.length);
@@ -422,7 +425,7 @@ async function websocket(pid: number, seconds: number): Promise<Measurement> {
           if (pending < frame.length) return;
           pending -= frame.length;
           messages++;
-          if (running) stream?.write(frame, false);
+          if (running && rate === undefined) stream?.write(frame, false);
         },
         onCancel: () => {
           failed++;
@@ -432,12 +435,16 @@ async function websocket(pid: number, seconds: number): Promise<Measurement> {
     );
     if (stream !== undefined) streams.push(stream);
   }
+  await sleep(200);
+  const stopClock =
+    rate === undefined ? (): void => {} : paced(rate, (n) => streams[n % streams.length]?.write(frame, false));
   await sleep(1000);
   const window = await measured(pid, seconds * 1000, () => {
     messages = 0;
   });
   const taken = messages;
   running = false;
+  stopClock();
   await sleep(200);
   for (const stream of streams) stream.reset(8);
   return { "us/message": window.cpuUs / taken, "messages/s": taken / window.seconds, failed };
@@ -449,7 +456,8 @@ const SCENARIOS: Record<ScenarioName, (pid: number, seconds: number) => Promise<
   download,
   upload,
   "5000 SSE": (pid) => held(pid, 5000),
-  "WebSocket echo": websocket,
+  "WebSocket echo": (pid, seconds) => websocket(pid, seconds),
+  "WebSocket 3000/s": (pid, seconds) => websocket(pid, seconds, 3000),
   "1 stream": (pid, seconds) => gets(pid, 1, false, "/small", seconds),
   "8 streams": (pid, seconds) => gets(pid, 8, false, "/small", seconds),
   "64 streams": (pid, seconds) => gets(pid, 64, false, "/small", seconds),

@@ -6,6 +6,7 @@ export const SCENARIO_NAMES = [
   "upload",
   "5000 SSE",
   "WebSocket echo",
+  "WebSocket 3000/s",
   "1 stream",
   "8 streams",
   "64 streams",
