@@ -89,6 +89,15 @@ describe("the packed package", () => {
     expect(stdout).toContain(version);
   });
 
+  it("installs a command that finds its dependencies", async () => {
+    const file = join(scratch, "underpass.toml");
+    writeFileSync(file, '[tunnel]\nbackend = "cloudflare"\nlocal_addr = "127.0.0.1:8080"\n');
+    const { stdout, stderr } = await run("npx", ["--no-install", "underpass", "config", "check", "--config", file], {
+      cwd: scratch,
+    });
+    expect(`${stdout}${stderr}`).toContain("127.0.0.1:8080");
+  });
+
   it("has types and exports that every resolver understands", async () => {
     const { publint } = await import("publint");
     const { messages } = await publint({ pkgDir: root, level: "warning", pack: false });
