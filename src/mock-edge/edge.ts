@@ -299,7 +299,8 @@ class Edge implements MockEdge {
   #onState(connection: Connection): void {
     const { state, registration, location, remoteAddress } = connection;
     if (state === "closed") this.#router.remove(connection);
-    this.#logger.info(`Connection ${state}`, {
+    const isPassing = state === "connected" || state === "registering";
+    this.#logger[isPassing ? "debug" : "info"](`Connection ${state}`, {
       connIndex: registration?.connIndex,
       location: location === "" ? undefined : location,
       tunnelId: registration?.tunnelId,
