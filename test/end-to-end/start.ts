@@ -44,13 +44,13 @@ export interface Command {
   readonly exit: Promise<number | string>;
 }
 
-/** Starts the built command. `nodeArgs` go before the script. */
+/** Starts the built command, on this Node.js or on `node`. `nodeArgs` go before the script. */
 export function startCommand(
   args: readonly string[],
-  options: SpawnOptions & { nodeArgs?: readonly string[] } = {},
+  options: SpawnOptions & { node?: string; nodeArgs?: readonly string[] } = {},
 ): Command {
   if (!existsSync(cliPath)) throw new Error("dist/ is missing: run `npm run build` first, or `npm test`");
-  const child = spawn(process.execPath, [...(options.nodeArgs ?? []), cliPath, ...args], {
+  const child = spawn(options.node ?? process.execPath, [...(options.nodeArgs ?? []), cliPath, ...args], {
     ...options,
     stdio: ["ignore", "pipe", "pipe"],
   });
