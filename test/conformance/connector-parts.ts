@@ -1,22 +1,10 @@
 /** Small parts of a connector, for tests that drive its transport by hand. */
 import type { Server } from "node:net";
+import { defaultOriginRequest } from "../../src/config/defaults.ts";
 import { createProxy, type Proxy } from "../../src/proxy/proxy.ts";
-import type { Logger, OriginRequestOptions, RequestListener } from "../../src/types.ts";
+import type { Logger, RequestListener } from "../../src/types.ts";
 
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
-
-export const defaultOriginRequest: OriginRequestOptions = {
-  connectTimeoutMs: 30_000,
-  tlsTimeoutMs: 10_000,
-  tcpKeepAliveMs: 30_000,
-  noHappyEyeballs: false,
-  keepAliveConnections: 100,
-  keepAliveTimeoutMs: 90_000,
-  httpHostHeader: undefined,
-  originServerName: undefined,
-  caPool: undefined,
-  noTLSVerify: false,
-};
 
 /** A proxy in front of a listener in this process. */
 export function listenerProxy(listener: RequestListener): Proxy {

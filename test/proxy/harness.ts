@@ -2,23 +2,13 @@
 import { EventEmitter, once } from "node:events";
 import http from "node:http";
 import net from "node:net";
+import { defaultOriginRequest } from "../../src/config/defaults.ts";
 import { createProxy, type Proxy, type ProxyOptions } from "../../src/proxy/proxy.ts";
 import type { LogFields, Logger, Origin, OriginRequestOptions, RequestOutcome } from "../../src/types.ts";
 
 export const CONNECTOR_ID = "0a1b2c3d-0000-4000-8000-000000000001";
 
-export const ORIGIN_REQUEST: OriginRequestOptions = {
-  connectTimeoutMs: 30_000,
-  tlsTimeoutMs: 10_000,
-  tcpKeepAliveMs: 30_000,
-  noHappyEyeballs: false,
-  keepAliveConnections: 100,
-  keepAliveTimeoutMs: 90_000,
-  httpHostHeader: undefined,
-  originServerName: undefined,
-  caPool: undefined,
-  noTLSVerify: false,
-};
+export const ORIGIN_REQUEST: OriginRequestOptions = defaultOriginRequest;
 
 export interface LogEntry {
   readonly level: "debug" | "info" | "warn" | "error";

@@ -123,7 +123,7 @@ export class Receiver {
   credit(stream: Stream, bytes: number): void {
     if (stream.closed || stream.remoteEnded) return;
     stream.uncredited += bytes;
-    if (stream.uncredited >= this.#streamWindow >>> 1) this.#update(stream);
+    if (stream.uncredited >= Math.max(1, this.#streamWindow >>> 1)) this.#update(stream);
   }
 
   #update(stream: Stream): void {
