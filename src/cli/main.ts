@@ -32,7 +32,9 @@ const io: CliIo = {
   kill: () => process.exit(1),
 };
 
-const status = await main(process.argv.slice(2), io);
-process.exitCode = status;
-// Without anything left to do the process ends by itself, before this.
-setTimeout(() => process.exit(status), EXIT_GRACE_MS).unref();
+// Not awaited at the top level: a bundle may not import the module that it is in the middle of.
+void main(process.argv.slice(2), io).then((status) => {
+  process.exitCode = status;
+  // Without anything left to do the process ends by itself, before this.
+  setTimeout(() => process.exit(status), EXIT_GRACE_MS).unref();
+});
