@@ -17,7 +17,6 @@ export interface TunnelCredentials {
 
 export type EdgeIpVersion = "auto" | "4" | "6";
 export type ProtocolChoice = "auto" | "quic" | "http2";
-export type LogLevel = "debug" | "info" | "warn" | "error";
 
 export type TunnelIdentity =
   | { readonly mode: "named"; readonly credentials: TunnelCredentials; readonly hostname: string | undefined }

@@ -2,11 +2,6 @@
 import type { Connection } from "./connection.ts";
 import type { TunnelRegistry } from "./tunnels.ts";
 
-export interface Route {
-  readonly connection: Connection;
-  readonly tunnelId: string;
-}
-
 export class Router {
   /** All that have not closed, in the order in which they came. */
   readonly connections: Connection[] = [];
