@@ -161,7 +161,7 @@ function report(error: unknown, args: readonly string[], io: CliIo, scrubber: Sc
     if (!io.stderr.destroyed) io.stderr.write(scrubber.scrub(text));
   };
   if (error instanceof ConfigError) {
-    for (const problem of error.problems) print(`underpass: ${formatProblem(problem)}\n`);
+    print(error.problems.map((problem) => `underpass: ${formatProblem(problem)}\n`).join(""));
     return 1;
   }
   if (error instanceof UsageError) {

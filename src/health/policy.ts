@@ -55,8 +55,9 @@ const EDGE_PAGE = /error code: \d{3,4}|\bcf-error-|<center>cloudflare<\/center>/
  * page; any other 5xx is the origin's, reached through another connector of the same tunnel.
  */
 function isEdgeFailure({ status, body, carried }: Extract<ProbeAnswer, { kind: "answer" }>): boolean {
-  if (status === 530 || /\b1033\b/.test(body.slice(0, 4096))) return status >= 500;
-  return status >= 500 && !carried && (isEdgeStatus(status) || EDGE_PAGE.test(body));
+  if (status === 530) return true;
+  if (status < 500 || carried) return false;
+  return isEdgeStatus(status) || EDGE_PAGE.test(body) || /\b1033\b/.test(body.slice(0, 4096));
 }
 
 function describeEdgeFailure({ status, body }: { readonly status: number; readonly body: string }): string {

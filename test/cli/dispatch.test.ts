@@ -257,4 +257,13 @@ describe("underpass config check", () => {
     expect(io.stdout.text).toBe("");
     expect(io.stderr.text).toContain(`${path}:1: retries: found "x"`);
   });
+
+  it("reports a dozen problems without a warning about listeners", async () => {
+    const keys = Array.from({ length: 12 }, (_value, index) => `wrong_${index} = 1\n`).join("");
+    const path = write("dozen.toml", `[tunnel]\nlocal_addr = "127.0.0.1:8080"\n${keys}`);
+    const { status, io } = await cli(["config", "check", path]);
+    expect(status).toBe(1);
+    expect(io.stderr.text.match(/unknown key/g)).toHaveLength(12);
+    expect(io.stderr.listenerCount("error")).toBe(1);
+  });
 });

@@ -31,6 +31,7 @@ describe("a check", () => {
     ["503 of the origin", true, answer(503, "maintenance"), "degraded"],
     ["502 that came through this tunnel", true, answer(502, "Bad Gateway", true), "degraded"],
     ["502 page for an answer that came through this tunnel", true, answer(502, "error code: 502", true), "degraded"],
+    ["500 that speaks of 1033 and came through this tunnel", true, answer(500, "order 1033 failed", true), "degraded"],
     ["530, whatever came through", true, answer(530, "", true), "failed"],
     ["302 to a login", true, answer(302), "degraded"],
     ["401", true, answer(401), "degraded"],
