@@ -196,6 +196,7 @@ describe("wrong options", () => {
     ["a grace period that is no number", { gracePeriod: "30s" as never }, "gracePeriod"],
     ["no connections", { haConnections: 0 }, "haConnections"],
     ["half a connection", { haConnections: 1.5 }, "haConnections"],
+    ["a memory limit that nothing fits in", { memoryLimit: 1000 }, "memoryLimit"],
     ["negative retries", { retries: -1 }, "retries"],
     ["a metrics port that is none", { metrics: 70_000 }, "metrics"],
     ["a metrics address without port", { metrics: "localhost" }, "metrics"],

@@ -32,6 +32,7 @@ export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "origin"> = {
   retries: 5,
   gracePeriodMs: 30_000,
   rpcTimeoutMs: 5000,
+  memoryLimitBytes: 256 * 1024 * 1024,
   healthCheck: { intervalMs: 30_000, maxFailures: 3, path: "/" },
   metrics: undefined,
   tags: [],

@@ -57,6 +57,8 @@ export interface TunnelConfig {
   readonly gracePeriodMs: number;
   /** Default 5,000. */
   readonly rpcTimeoutMs: number;
+  /** Bytes that all streams may hold that their consumers have not taken yet. Default 256 MiB. */
+  readonly memoryLimitBytes: number;
   readonly healthCheck: HealthCheckConfig;
   readonly metrics: MetricsConfig | undefined;
   /** `Cf-Warp-Tag-<name>` headers for the origin, beside ID. */

@@ -82,6 +82,8 @@ export interface ConnectOptions {
   readonly gracePeriod?: number;
   /** Milliseconds that the edge gets to answer a registration. Default 5,000. */
   readonly rpcTimeout?: number;
+  /** Bytes that all requests together may hold that nobody has taken yet, from 1 MiB on. Default 256 MiB. */
+  readonly memoryLimit?: number;
   /** A port on 127.0.0.1 or `host:port` of the metrics server; true = the first free port from 20241 on. Default: none. */
   readonly metrics?: number | string | true;
   /** Default: a check every 30 s; false = none. */
@@ -118,6 +120,12 @@ export function readOptions(options: ConnectOptions): { config: TunnelConfig; ru
     retries: whole("retries", options.retries ?? defaultTunnelConfig.retries, 0, Number.MAX_SAFE_INTEGER),
     gracePeriodMs: milliseconds("gracePeriod", options.gracePeriod ?? defaultTunnelConfig.gracePeriodMs, 0, 180_000),
     rpcTimeoutMs: milliseconds("rpcTimeout", options.rpcTimeout ?? defaultTunnelConfig.rpcTimeoutMs, 1),
+    memoryLimitBytes: whole(
+      "memoryLimit",
+      options.memoryLimit ?? defaultTunnelConfig.memoryLimitBytes,
+      1024 * 1024,
+      Number.MAX_SAFE_INTEGER,
+    ),
     healthCheck: readHealthCheck(health, options.healthCheck === false),
     metrics: readMetrics(options.metrics),
     tags: Object.entries(options.tags ?? {}).map(([name, value]) => ({ name, value: readTag(name, value) })),

@@ -14,9 +14,6 @@ import { EdgeAddresses } from "./edge-addresses.ts";
 import { namedIdentity, QuickIdentity } from "./identity.ts";
 import { RunningTunnel, type TunnelParts } from "./running-tunnel.ts";
 
-/** What all streams of a tunnel may hold that their consumers have not taken yet (ARCHITECTURE.md, flow control). */
-const MEMORY_BUDGET_BYTES = 256 * 1024 * 1024;
-
 const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /**
@@ -49,7 +46,7 @@ function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger)
   const version = readVersion();
   const userAgent = `underpass/${version}`;
   const tls = createEdgeTls({ cacert: config.cacert, postQuantum: config.postQuantum });
-  const budget = createMemoryBudget(MEMORY_BUDGET_BYTES);
+  const budget = createMemoryBudget(config.memoryLimitBytes);
   const bind = config.edgeBindAddress === undefined ? {} : { bindAddress: config.edgeBindAddress };
   const endpoint = identity.mode === "named" ? identity.credentials.endpoint : undefined;
   if (config.protocol === "quic") logger.warn("QUIC is not there yet: using HTTP/2");

@@ -250,7 +250,10 @@ class Http2EdgeConnection implements EdgeConnection {
   }
 
   #fail(error: Error): void {
-    this.#remember({ kind: "error", error });
+    const reason: CloseReason = { kind: "error", error };
+    this.#remember(reason);
+    // At once: a peer that is frozen will not close its side, and its streams have been cancelled already.
+    this.#resolveClosed(reason);
     this.#endSocket();
   }
 
