@@ -168,7 +168,7 @@ function readOrigin({ style, settings }: PlanRequest, mode: "quick" | "named", {
     throw new ConfigError([{ where: "", text }]);
   }
   warnings.push(
-    "No local service is set (--url): every request is answered with 503 until the tunnel is configured remotely",
+    "No local service is set (--url): every request is answered with 503, because this version takes no remote configuration yet",
   );
   return { kind: "status", status: 503 };
 }
