@@ -3,7 +3,7 @@ import { formatDuration } from "../config/duration.ts";
 import { findTokenSource } from "../config/identity.ts";
 import { REDACTED } from "../config/redact.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
-import type { Origin } from "../types.ts";
+import { serviceOf } from "../config/service.ts";
 import type { Loaded } from "./load.ts";
 
 type Shown = string | number | boolean | null | readonly string[];
@@ -56,7 +56,7 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
     ...describeIdentity({ plan, settings, log }),
     {
       name: "service",
-      value: showOrigin(config.origin),
+      value: serviceOf(config.origin) ?? config.origin.kind,
       source: settings.file?.service?.where ?? sourceOf("url", "unix-socket"),
     },
     row("protocol", config.protocol),
@@ -120,19 +120,6 @@ function describeIdentity({ plan, settings }: Loaded): readonly Row[] {
     { name: "secret", value: REDACTED, source },
     { name: "hostname", value: identity.hostname ?? null, source: settings.get("hostname")?.where ?? "default" },
   ];
-}
-
-function showOrigin(origin: Origin): string {
-  switch (origin.kind) {
-    case "url":
-      return origin.url.origin;
-    case "unix":
-      return `unix${origin.tls ? "+tls" : ""}:${origin.path}`;
-    case "status":
-      return `http_status:${origin.status}`;
-    default:
-      return origin.kind;
-  }
 }
 
 function showMetrics({ metrics }: TunnelConfig): string | null {

@@ -68,3 +68,17 @@ function parseUrl(text: string): URL | undefined {
   const usable = (url.protocol === "http:" || url.protocol === "https:") && url.hostname !== "" && url.port !== "0";
   return usable ? url : undefined;
 }
+
+/** An origin in cloudflared's notation, without a user name and password that its URL may hold; undefined for a handler in this process. */
+export function serviceOf(origin: Origin): string | undefined {
+  switch (origin.kind) {
+    case "url":
+      return origin.url.origin;
+    case "unix":
+      return `unix${origin.tls ? "+tls" : ""}:${origin.path}`;
+    case "status":
+      return `http_status:${origin.status}`;
+    default:
+      return undefined;
+  }
+}

@@ -1,33 +1,21 @@
 /** The local configuration as the edge wants to see it, for the dashboard (wire § 13). */
 import { defaultOriginRequest, defaultTunnelConfig } from "../config/defaults.ts";
+import { serviceOf } from "../config/service.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
-import type { Origin, OriginRequestOptions } from "../types.ts";
+import type { OriginRequestOptions } from "../types.ts";
 
 /** JSON: `{"__configuration_flags"?, "ingress": [{"service", "originRequest"}], "warp-routing": {}}`. */
 export function localConfiguration(config: TunnelConfig): Uint8Array {
   const flags = configurationFlags(config);
+  // A handler in this process has no address to name.
+  const service = serviceOf(config.origin) ?? "http://localhost";
   return Buffer.from(
     JSON.stringify({
       ...(Object.keys(flags).length === 0 ? {} : { __configuration_flags: flags }),
-      ingress: [{ service: describeService(config.origin), originRequest: changedOptions(config.originRequest) }],
+      ingress: [{ service, originRequest: changedOptions(config.originRequest) }],
       "warp-routing": {},
     }),
   );
-}
-
-function describeService(origin: Origin): string {
-  switch (origin.kind) {
-    case "url":
-      // Without a user name and password that the URL may hold.
-      return origin.url.origin;
-    case "unix":
-      return `unix${origin.tls ? "+tls" : ""}:${origin.path}`;
-    case "status":
-      return `http_status:${origin.status}`;
-    default:
-      // A handler in this process: there is no address to name.
-      return "http://localhost";
-  }
 }
 
 /** Flags that somebody set, by cloudflared's names. */

@@ -2,17 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { Http2ConnectionError } from "../../src/protocol/http2/errors.ts";
 import { block, frame, get, POST, PREFACE, rawServer, SETTINGS_ACK, Type, uint32 } from "../protocol/http2/raw.ts";
-
-/** xorshift32. */
-function seeded(seed: number): (below: number) => number {
-  let state = seed | 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
+import { seeded } from "./random.ts";
 
 const TRAILERS = block(["x-checksum", "abc"]);
 
