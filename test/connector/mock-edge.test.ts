@@ -158,13 +158,9 @@ describe.concurrent("a control stream that ends after the registration", () => {
           expect(error).toBeUndefined();
           replaced = true;
         });
-        let asked = 0;
-        while (!replaced && asked < 5_000) {
-          expect(await (await edge.fetch("/")).text()).toBe("served");
-          asked++;
-        }
-        expect(replaced).toBe(true);
-        expect(edge.connections).not.toContain(old);
+        // The replacement is spread over two seconds; the test's own time limit ends a loop that it never ends.
+        while (!replaced) expect(await (await edge.fetch("/")).text()).toBe("served");
+        await expect.poll(() => edge.connections).not.toContain(old);
         expect(edge.connections.map(({ state }) => state)).toEqual(["registered"]);
       }),
   );
