@@ -11,6 +11,7 @@ import { fieldLine, isTrailerField } from "../protocol/http1/request-head.ts";
 import type { EdgeStream } from "../types.ts";
 import { type BufferPool, LARGE_BYTES } from "./buffer-pool.ts";
 import type { Flushable, FlushQueue } from "./flush-queue.ts";
+import { send, type WriteCallback } from "./origin-socket.ts";
 
 /** Room before the data for `ffff CRLF`, and behind it for CRLF and an empty last chunk. */
 const CHUNK_HEADER_BYTES = 6;
@@ -78,7 +79,7 @@ export class Upload implements Flushable {
   readonly #resources: UploadResources;
   readonly #chunked: boolean;
   readonly #onFinished: () => void;
-  readonly #onWritten: (error?: Error | null) => void;
+  readonly #onWritten: WriteCallback = (error) => this.#written(error);
   #socket: Socket | undefined;
   /** A head that waits for the end of the turn, so that the body's first bytes leave in the same write. */
   #text = "";
@@ -87,6 +88,7 @@ export class Upload implements Flushable {
   /** Being filled. */
   #tail: Segment | undefined;
   #writing = false;
+  #flushing = false;
   #inFlight: Segment | undefined;
   #held = false;
   #scheduled = false;
@@ -103,7 +105,6 @@ export class Upload implements Flushable {
     this.#resources = resources;
     this.#chunked = chunked;
     this.#onFinished = onFinished;
-    this.#onWritten = (error) => this.#written(error);
   }
 
   get finished(): boolean {
@@ -176,16 +177,28 @@ export class Upload implements Flushable {
 
   flush(): void {
     this.#scheduled = false;
-    const socket = this.#socket;
-    if (socket === undefined || this.#stopped || this.#writing) return;
-    if (this.#held) return;
+    // A write that is done at once comes back here before the one that made it has returned.
+    if (this.#flushing) return;
+    this.#flushing = true;
+    while (this.#socket !== undefined && !this.#writing && !this.#held && !this.#stopped && !this.#finished) {
+      if (!this.#writeNext(this.#socket)) break;
+    }
+    this.#flushing = false;
+  }
+
+  /** False when there is nothing to write. */
+  #writeNext(socket: Socket): boolean {
     const segment = this.#queue.shift() ?? this.#tail;
     if (segment !== undefined) this.#writeSegment(socket, segment);
     else if (this.#text !== "" || this.#ending !== "") this.#writeText(socket);
-    else if (this.#ended && !this.#finished) {
-      this.#finished = true;
-      this.#onFinished();
+    else {
+      if (this.#ended) {
+        this.#finished = true;
+        this.#onFinished();
+      }
+      return false;
     }
+    return true;
   }
 
   #writeSegment(socket: Socket, segment: Segment): void {
@@ -198,14 +211,14 @@ export class Upload implements Flushable {
     }
     this.#writing = true;
     this.#inFlight = segment;
-    socket.write(segment.buffer.subarray(segment.start, segment.end), this.#onWritten);
+    send(socket, segment.buffer.subarray(segment.start, segment.end), this.#onWritten);
   }
 
   #writeText(socket: Socket): void {
     const text = this.#takeText() + this.#ending;
     this.#ending = "";
     this.#writing = true;
-    socket.write(text, "latin1", this.#onWritten);
+    send(socket, text, this.#onWritten);
   }
 
   #nextTail(bytes: number): Segment {
