@@ -174,6 +174,8 @@ export type OutcomeClass =
   | "origin-protocol"
   | "handler-error"
   | "no-origin"
+  | "access-denied"
+  | "flow-limit"
   | "bad-request"
   | "edge-lost"
   | "memory-limit"
@@ -181,6 +183,7 @@ export type OutcomeClass =
 
 export type RequestPhase =
   | "match"
+  | "access"
   | "dns"
   | "connect"
   | "tls"
@@ -204,6 +207,8 @@ export interface RequestOutcome {
   readonly error: Error | undefined;
   /** `cf-ray` of the request, where the edge gave one. */
   readonly ray: string | undefined;
+  /** Index of the rule, from 0; undefined for streams of the private network. */
+  readonly ingressRule: number | undefined;
 }
 
 /** Told of each request, by proxy/. Must not throw. */
@@ -235,6 +240,75 @@ export type Origin =
   /** A fixed empty answer, e.g. 503 where no origin is configured. */
   | { readonly kind: "status"; readonly status: number };
 
+/** What a rule names by `url` or `unix`: reached over a socket, by HTTP. */
+export type WireOrigin = Extract<Origin, { kind: "url" | "unix" }>;
+
+/** Where a rule's requests go (ingress § 5). The scheme of a `url` is http, https, ws, wss or h2c. */
+export type Service =
+  | Origin
+  /** The first that works; see `proxy/` for when one is passed over. At least two. */
+  | { readonly kind: "failover"; readonly origins: readonly WireOrigin[] }
+  /** TCP over WebSocket: tcp, ssh, rdp, smb. */
+  | { readonly kind: "tcp"; readonly scheme: string; readonly host: string; readonly port: number }
+  /** TCP over WebSocket to the address in `Cf-Access-Jump-Destination`. */
+  | { readonly kind: "bastion" }
+  /** A SOCKS5 server over WebSocket. */
+  | { readonly kind: "socks-proxy" }
+  /** The built-in demonstration. */
+  | { readonly kind: "hello-world" };
+
+/** One rule of an ingress: requests that match both hostname and path go to its service. */
+export interface IngressRule {
+  /** As written: `""` and `*` are any host, `*.example.com` any depth below it. */
+  readonly hostname: string;
+  /** RE2 syntax, searched for in the percent-decoded path; undefined = any path. */
+  readonly path: string | undefined;
+  readonly service: Service;
+  /** The rule's own options over the ingress's over the defaults. */
+  readonly originRequest: OriginRequestOptions;
+}
+
+/** TCP streams (and later UDP) of the private network. */
+export interface WarpRouting {
+  /** Default 5,000. */
+  readonly connectTimeoutMs: number;
+  /** Default 30,000. */
+  readonly tcpKeepAliveMs: number;
+  /** Over all connections; default 0 = no limit. */
+  readonly maxActiveFlows: number;
+}
+
+/** All that decides where a request goes, validated. The last rule matches everything. */
+export interface Ingress {
+  readonly rules: readonly IngressRule[];
+  readonly warpRouting: WarpRouting;
+}
+
+/** Who may pass: requests carry a token of Cloudflare Access (ingress § 7.7). */
+export interface AccessPolicy {
+  readonly required: boolean;
+  readonly teamName: string;
+  readonly audTag: readonly string[];
+  /** `fed` = FedRAMP. */
+  readonly environment: string;
+}
+
+/** Decides on destinations of `socks-proxy`; the first that fits counts. */
+export interface IpRule {
+  /** CIDR. */
+  readonly prefix: string;
+  /** Empty = all. */
+  readonly ports: readonly number[];
+  readonly allow: boolean;
+}
+
+/** Removals first, then `set` replaces or adds. */
+export interface HeaderEdits {
+  readonly set: readonly { readonly name: string; readonly value: string }[];
+  /** Lower-case names. */
+  readonly remove: readonly string[];
+}
+
 /** How an origin is reached; spec: originRequest. Times in milliseconds, 0 = no limit unless said otherwise. */
 export interface OriginRequestOptions {
   /** TCP or unix connect including DNS. Default 30,000. */
@@ -256,4 +330,28 @@ export interface OriginRequestOptions {
   /** PEM text added to the system's roots. */
   readonly caPool: string | undefined;
   readonly noTLSVerify: boolean;
+  /** SNI and certificate name are the request's own host. Default false. */
+  readonly matchSNItoHost: boolean;
+  /** Requests whose length nobody stated are buffered to find it. Default false. */
+  readonly disableChunkedEncoding: boolean;
+  /** HTTP/2 to origins with TLS that offer it. Default false. */
+  readonly http2Origin: boolean;
+  /** `socks`: a `tcp` service speaks SOCKS5 with its client first. */
+  readonly proxyType: "" | "socks";
+  readonly ipRules: readonly IpRule[];
+  readonly access: AccessPolicy | undefined;
+  /** From the request's end to the response's head. Default 0. */
+  readonly responseHeaderTimeoutMs: number;
+  /** Without a byte in either direction, once the response has begun. Default 0. */
+  readonly idleTimeoutMs: number;
+  /** Taken off the front of the path, where it stands there as whole segments; begins with `/`. */
+  readonly stripPrefix: string | undefined;
+  /** Put before the path, after `stripPrefix`; begins with `/`. */
+  readonly addPrefix: string | undefined;
+  /** Of the request, on its way to the origin. */
+  readonly requestHeaders: HeaderEdits;
+  /** Of the response, on its way to the visitor. */
+  readonly responseHeaders: HeaderEdits;
+  /** PROXY protocol header with the visitor's address, before the first byte to a TCP origin. */
+  readonly proxyProtocol: "v1" | "v2" | undefined;
 }

@@ -3,6 +3,7 @@ import { formatDuration } from "../config/duration.ts";
 import { findTokenSource } from "../config/identity.ts";
 import { REDACTED } from "../config/redact.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
+import { defaultOriginRequest } from "../proxy/ingress/defaults.ts";
 import { serviceOf } from "../config/service.ts";
 import type { Loaded } from "./load.ts";
 
@@ -51,12 +52,14 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
     value: value ?? null,
     source: sourceOf(...(names.length === 0 ? [name] : names)),
   });
-  const { originRequest, healthCheck } = config;
+  const { healthCheck, ingress } = config;
+  const [rule] = ingress.rules;
+  const originRequest = rule?.originRequest ?? defaultOriginRequest;
   return [
     ...describeIdentity({ plan, settings, log }),
     {
       name: "service",
-      value: serviceOf(config.origin) ?? config.origin.kind,
+      value: (rule && serviceOf(rule.service)) ?? rule?.service.kind ?? null,
       source: settings.file?.service?.where ?? sourceOf("url", "unix-socket"),
     },
     row("protocol", config.protocol),

@@ -9,6 +9,7 @@ import type { RequestOutcome } from "../types.ts";
 import { drawBox } from "./box.ts";
 import { demoListener, demoUpgrade } from "./demo-origin.ts";
 import type { CliIo } from "./io.ts";
+import { defaultOriginRequest, singleService } from "../proxy/ingress/defaults.ts";
 
 /** As cloudflared opens them. */
 const CONNECTIONS = 4;
@@ -39,7 +40,7 @@ export async function demo(args: readonly string[], io: CliIo): Promise<number> 
     {
       ...defaultTunnelConfig,
       identity: { mode: "named", credentials: parseToken(edge.issueToken()), hostname: undefined },
-      origin: { kind: "listener", listener: demoListener, upgrade: demoUpgrade },
+      ingress: singleService({ kind: "listener", listener: demoListener, upgrade: demoUpgrade }, defaultOriginRequest),
       edge: Array.from({ length: CONNECTIONS }, () => edge.edgeAddress),
       cacert: edge.caPem,
     },

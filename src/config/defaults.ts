@@ -1,26 +1,11 @@
 /** What applies when nobody chooses otherwise: cloudflared's values (operations § 2). */
-import type { OriginRequestOptions } from "../types.ts";
 import type { TunnelConfig } from "./tunnel-config.ts";
 
 export const DEFAULT_QUICK_SERVICE = "https://api.trycloudflare.com";
 export const DEFAULT_HA_CONNECTIONS = 4;
 
-export const defaultOriginRequest: OriginRequestOptions = {
-  connectTimeoutMs: 30_000,
-  tlsTimeoutMs: 10_000,
-  tcpKeepAliveMs: 30_000,
-  noHappyEyeballs: false,
-  keepAliveConnections: 100,
-  keepAliveTimeoutMs: 90_000,
-  httpHostHeader: undefined,
-  originServerName: undefined,
-  caPool: undefined,
-  noTLSVerify: false,
-};
-
-/** A configuration without its identity and origin, for four connections. */
-export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "origin"> = {
-  originRequest: defaultOriginRequest,
+/** A configuration without its identity and ingress, for four connections. */
+export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
   protocol: "auto",
   edge: [],
   region: undefined,

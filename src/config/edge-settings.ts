@@ -1,7 +1,8 @@
 /** The settings of the connections to the edge, and of what stands around them, checked. */
 import { isIP, isIPv6 } from "node:net";
+import { defaultOriginRequest } from "../proxy/ingress/defaults.ts";
 import type { OriginRequestOptions } from "../types.ts";
-import { defaultOriginRequest, defaultTunnelConfig } from "./defaults.ts";
+import { defaultTunnelConfig } from "./defaults.ts";
 import { expandHome, readTextFile } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
 import type { MergedSettings } from "./merged.ts";
@@ -119,6 +120,7 @@ export function readOriginRequest(
 ): OriginRequestOptions {
   const fallback = defaultOriginRequest;
   return {
+    ...fallback,
     connectTimeoutMs: settings.number("proxy-connect-timeout", fallback.connectTimeoutMs),
     tlsTimeoutMs: settings.number("proxy-tls-timeout", fallback.tlsTimeoutMs),
     tcpKeepAliveMs: settings.number("proxy-tcp-keepalive", fallback.tcpKeepAliveMs),

@@ -1,4 +1,5 @@
 /** From all that was said to the one TunnelConfig that runs, with what is worth telling about it. */
+import { singleService } from "../proxy/ingress/defaults.ts";
 import type { Origin } from "../types.ts";
 import { DEFAULT_HA_CONNECTIONS, DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "./defaults.ts";
 import {
@@ -46,7 +47,6 @@ export function planTunnel(request: PlanRequest): Plan {
   const originRequest = readOriginRequest(settings, env, findings);
   const config = {
     ...defaultTunnelConfig,
-    originRequest,
     protocol: readProtocol(settings, findings),
     edge: readEdgeList(settings, findings),
     region: settings.string("region"),
@@ -79,7 +79,7 @@ export function planTunnel(request: PlanRequest): Plan {
     throw new ConfigError(findings.problems);
   }
   return {
-    config: { ...config, origin, identity },
+    config: { ...config, ingress: singleService(origin, originRequest), identity },
     warnings: [...(settings.file?.warnings ?? []).map(({ where, text }) => `${where}: ${text}`), ...findings.warnings],
     notes: [...(settings.file?.notes ?? []), ...statuses.notes],
   };

@@ -1,5 +1,5 @@
 /** A service as people write it, in `--url`, `local_addr` or an ingress rule, as an Origin. */
-import type { Origin } from "../types.ts";
+import type { Origin, Service } from "../types.ts";
 import type { Located } from "./config-file.ts";
 import type { MergedSettings } from "./merged.ts";
 import { ConfigError, type ConfigProblem, describeValue, wrongValue } from "./problem.ts";
@@ -70,14 +70,23 @@ function parseUrl(text: string): URL | undefined {
 }
 
 /** An origin in cloudflared's notation, without a user name and password that its URL may hold; undefined for a handler in this process. */
-export function serviceOf(origin: Origin): string | undefined {
-  switch (origin.kind) {
+export function serviceOf(service: Service): string | undefined {
+  switch (service.kind) {
     case "url":
-      return origin.url.origin;
+      return `${service.url.protocol}//${service.url.host}`;
     case "unix":
-      return `unix${origin.tls ? "+tls" : ""}:${origin.path}`;
+      return `unix${service.tls ? "+tls" : ""}:${service.path}`;
     case "status":
-      return `http_status:${origin.status}`;
+      return `http_status:${service.status}`;
+    case "tcp":
+      return `${service.scheme}://${service.host.includes(":") ? `[${service.host}]` : service.host}:${service.port}`;
+    case "hello-world":
+      return "hello_world";
+    case "bastion":
+    case "socks-proxy":
+      return service.kind;
+    case "failover":
+      return service.origins.map((origin) => serviceOf(origin)).join(",");
     default:
       return undefined;
   }

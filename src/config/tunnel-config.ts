@@ -2,7 +2,7 @@
  * The one validated configuration that every source (flags, environment, TOML, YAML, the library's options) ends in.
  * Plain data; connector/ runs it. Times in milliseconds.
  */
-import type { Origin, OriginRequestOptions } from "../types.ts";
+import type { Ingress } from "../types.ts";
 import type { Secret } from "./secret.ts";
 
 /** What a tunnel token or credentials file holds (spec/wire: Tunnel credentials). */
@@ -38,8 +38,7 @@ export type MetricsConfig =
 
 export interface TunnelConfig {
   readonly identity: TunnelIdentity;
-  readonly origin: Origin;
-  readonly originRequest: OriginRequestOptions;
+  readonly ingress: Ingress;
   readonly protocol: ProtocolChoice;
   /** `host:port` entries that replace discovery; empty = discover. */
   readonly edge: readonly string[];

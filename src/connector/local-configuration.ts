@@ -1,5 +1,6 @@
 /** The local configuration as the edge wants to see it, for the dashboard (wire § 13). */
-import { defaultOriginRequest, defaultTunnelConfig } from "../config/defaults.ts";
+import { defaultTunnelConfig } from "../config/defaults.ts";
+import { defaultOriginRequest } from "../proxy/ingress/defaults.ts";
 import { serviceOf } from "../config/service.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
 import type { OriginRequestOptions } from "../types.ts";
@@ -7,12 +8,16 @@ import type { OriginRequestOptions } from "../types.ts";
 /** JSON: `{"__configuration_flags"?, "ingress": [{"service", "originRequest"}], "warp-routing": {}}`. */
 export function localConfiguration(config: TunnelConfig): Uint8Array {
   const flags = configurationFlags(config);
-  // A handler in this process has no address to name.
-  const service = serviceOf(config.origin) ?? "http://localhost";
   return Buffer.from(
     JSON.stringify({
       ...(Object.keys(flags).length === 0 ? {} : { __configuration_flags: flags }),
-      ingress: [{ service, originRequest: changedOptions(config.originRequest) }],
+      ingress: config.ingress.rules.map(({ hostname, path, service, originRequest }) => ({
+        ...(hostname === "" ? {} : { hostname }),
+        ...(path === undefined ? {} : { path }),
+        // A handler in this process has no address to name.
+        service: serviceOf(service) ?? "http://localhost",
+        originRequest: changedOptions(originRequest),
+      })),
       "warp-routing": {},
     }),
   );

@@ -1,7 +1,8 @@
 /** The library's options as the one TunnelConfig that runs. Errors name the option. */
 import { isIP } from "node:net";
 import { parseCredentials } from "../config/credentials.ts";
-import { DEFAULT_QUICK_SERVICE, defaultOriginRequest, defaultTunnelConfig } from "../config/defaults.ts";
+import { DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "../config/defaults.ts";
+import { defaultOriginRequest, singleService } from "../proxy/ingress/defaults.ts";
 import { parseHostPort } from "../config/edge-settings.ts";
 import { parseHostname } from "../config/hostname.ts";
 import { type OriginInput, parseOrigin } from "../config/origin.ts";
@@ -108,8 +109,10 @@ export function readOptions(options: ConnectOptions): { config: TunnelConfig; ru
   const config: TunnelConfig = {
     ...defaultTunnelConfig,
     identity,
-    origin: parseOrigin(options.origin),
-    originRequest: { ...defaultOriginRequest, ...defined(options.originRequest) },
+    ingress: singleService(parseOrigin(options.origin), {
+      ...defaultOriginRequest,
+      ...defined(options.originRequest),
+    }),
     protocol: oneOf("protocol", options.protocol ?? "auto", ["auto", "quic", "http2"]),
     edge: readEdge(options.edge),
     region: readRegion(options.region, identity),

@@ -42,7 +42,7 @@ function guardLogger(logger: Logger): Logger {
 }
 
 function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger): TunnelParts {
-  const { identity, origin, originRequest, tags } = config;
+  const { identity, ingress, tags } = config;
   const version = readVersion();
   const userAgent = `underpass/${version}`;
   const tls = createEdgeTls({ cacert: config.cacert, postQuantum: config.postQuantum });
@@ -65,8 +65,7 @@ function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger)
       };
       return new QuickIdentity(request, ({ hostname }) => announce(hostname), logger);
     },
-    createProxy: (options) =>
-      createProxy({ ...options, origin, originRequest, tags, originRoots: () => trustAnchors(process.env) }),
+    createProxy: (options) => createProxy({ ...options, ingress, tags, originRoots: () => trustAnchors(process.env) }),
     probe:
       runtime.probe ??
       createProbe({ userAgent, ...(runtime.probeLookup === undefined ? {} : { lookup: runtime.probeLookup }) }),

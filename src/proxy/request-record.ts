@@ -62,17 +62,19 @@ export class RequestRecord {
   readonly #request: ProxiedRequest;
   readonly #connIndex: number;
   readonly #service: string;
+  readonly #rule: number | undefined;
   readonly #started = performance.now();
   #finished = false;
   #active: ActiveEntry | undefined;
   /** What the visitor got so far. */
   status = 0;
 
-  constructor(context: RecordContext, request: ProxiedRequest, connIndex: number, service: string) {
+  constructor(context: RecordContext, request: ProxiedRequest, connIndex: number, service: string, rule?: number) {
     this.#context = context;
     this.#request = request;
     this.#connIndex = connIndex;
     this.#service = service;
+    this.#rule = rule;
     context.observer.started();
   }
 
@@ -103,6 +105,7 @@ export class RequestRecord {
       milliseconds: performance.now() - this.#started,
       error,
       ray: rayOf(request),
+      ingressRule: this.#rule,
     };
     this.#context.observer.finished(result);
     this.#log(result);
@@ -119,6 +122,7 @@ export class RequestRecord {
       path: withoutQuery(result.path),
       status: result.status,
       ms: Math.round(result.milliseconds),
+      ingressRule: result.ingressRule,
       originService: this.#service,
     };
     const { logger } = this.#context;

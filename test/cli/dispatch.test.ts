@@ -113,17 +113,22 @@ describe("cloudflared's command lines", () => {
     const named = await cli(["tunnel", "run"], { HOME: home });
     expect(named.tunnel?.config).toMatchObject({ retries: 9, identity: { mode: "named" } });
     const quick = await cli(["tunnel", "--url", "http://localhost:1"], { HOME: home });
-    expect(quick.tunnel?.config).toMatchObject({ retries: 5, origin: { url: new URL("http://localhost:1") } });
+    expect(quick.tunnel?.config).toMatchObject({
+      retries: 5,
+      ingress: { rules: [{ service: { url: new URL("http://localhost:1") } }] },
+    });
     expect((await cli(["tunnel"], { HOME: home })).io.stderr.text).toContain("underpass tunnel run");
     // Without `tunnel`, the file's url alone asks for a quick tunnel.
     writeFileSync(config, "url: http://localhost:8000\n");
     const byFile = await cli(["tunnel"], { HOME: home });
     expect(byFile.tunnel?.config).toMatchObject({
       identity: { mode: "quick" },
-      origin: { url: new URL("http://localhost:8000") },
+      ingress: { rules: [{ service: { url: new URL("http://localhost:8000") } }] },
     });
     // Ours alone do not look around.
-    expect((await cli(["run", "--token", made.token], { HOME: home })).tunnel?.config.origin).toMatchObject({
+    expect(
+      (await cli(["run", "--token", made.token], { HOME: home })).tunnel?.config.ingress.rules[0]?.service,
+    ).toMatchObject({
       kind: "status",
     });
   });

@@ -78,7 +78,7 @@ describe("quick or named", () => {
   it("underpass --url is a quick tunnel with one connection", async () => {
     const { config, warnings, notes } = await plan({ flags: { url: "http://localhost:3000", "ha-connections": "4" } });
     expect(config.identity).toEqual({ mode: "quick", quickService: "https://api.trycloudflare.com" });
-    expect(config.origin).toEqual({ kind: "url", url: new URL("http://localhost:3000") });
+    expect(config.ingress.rules[0]?.service).toEqual({ kind: "url", url: new URL("http://localhost:3000") });
     expect(config.haConnections).toBe(1);
     expect(config.metrics).toBeUndefined();
     expect([...warnings, ...notes]).toEqual([]);
@@ -257,27 +257,30 @@ describe("the service", () => {
     ["HTTPS://Host:8443", "https://host:8443"],
   ])("takes %s", async (url, expected) => {
     const { config } = await plan({ flags: { url } });
-    expect(config.origin).toEqual({ kind: "url", url: new URL(expected) });
+    expect(config.ingress.rules[0]?.service).toEqual({ kind: "url", url: new URL(expected) });
   });
 
   it("drops a path, user name and query, with a warning for the path", async () => {
     const { config, warnings } = await plan({ flags: { url: "http://u:p@localhost:1/api?x=1" } });
-    expect(config.origin).toEqual({ kind: "url", url: new URL("http://localhost:1") });
+    expect(config.ingress.rules[0]?.service).toEqual({ kind: "url", url: new URL("http://localhost:1") });
     expect(warnings).toEqual(['--url: "/api?x=1" is ignored: requests keep the visitor\'s path']);
   });
 
   it("takes unix sockets and fixed answers", async () => {
-    expect((await plan({ flags: { "unix-socket": "/run/x.sock" } })).config.origin).toEqual({
+    expect((await plan({ flags: { "unix-socket": "/run/x.sock" } })).config.ingress.rules[0]?.service).toEqual({
       kind: "unix",
       path: "/run/x.sock",
       tls: false,
     });
-    expect((await plan({ flags: { url: "unix+tls:/x" } })).config.origin).toEqual({
+    expect((await plan({ flags: { url: "unix+tls:/x" } })).config.ingress.rules[0]?.service).toEqual({
       kind: "unix",
       path: "/x",
       tls: true,
     });
-    expect((await plan({ flags: { url: "http_status:404" } })).config.origin).toEqual({ kind: "status", status: 404 });
+    expect((await plan({ flags: { url: "http_status:404" } })).config.ingress.rules[0]?.service).toEqual({
+      kind: "status",
+      status: 404,
+    });
   });
 
   it.each(["tcp://localhost:22", "ssh://localhost", "hello_world", "socks-proxy"])(
@@ -300,21 +303,23 @@ describe("the service", () => {
       env: { TUNNEL_URL: "http://e:1" },
       file: toml(""),
     });
-    expect(config.origin).toMatchObject({ kind: "unix" });
-    expect((await plan({ env: { TUNNEL_URL: "http://e:1" }, file: toml("") })).config.origin).toMatchObject({
+    expect(config.ingress.rules[0]?.service).toMatchObject({ kind: "unix" });
+    expect(
+      (await plan({ env: { TUNNEL_URL: "http://e:1" }, file: toml("") })).config.ingress.rules[0]?.service,
+    ).toMatchObject({
       url: new URL("http://e:1"),
     });
   });
 
   it("is missing: 503 for a named tunnel, an error for the others", async () => {
     const { config, warnings } = await plan({ run: true, flags: { token: made.token } });
-    expect(config.origin).toEqual({ kind: "status", status: 503 });
+    expect(config.ingress.rules[0]?.service).toEqual({ kind: "status", status: 503 });
     expect(warnings[0]).toContain("503");
     const file = { name: "u.toml", text: '[tunnel]\nbackend = "cloudflare"\n' };
     expect((await failure({ file })).message).toBe(
       'u.toml:1: tunnel.local_addr: found nothing; host:port such as "127.0.0.1:8080" would be right',
     );
-    expect((await plan({ file, flags: { url: "1" } })).config.origin).toMatchObject({ kind: "url" });
+    expect((await plan({ file, flags: { url: "1" } })).config.ingress.rules[0]?.service).toMatchObject({ kind: "url" });
   });
 });
 
@@ -333,7 +338,9 @@ describe("the other settings", () => {
       postQuantum: false,
       healthCheck: { intervalMs: 30_000, maxFailures: 3, path: "/" },
       metrics: { kind: "default" },
-      originRequest: { connectTimeoutMs: 30_000, keepAliveConnections: 100, noTLSVerify: false },
+      ingress: {
+        rules: [{ originRequest: { connectTimeoutMs: 30_000, keepAliveConnections: 100, noTLSVerify: false } }],
+      },
     });
   });
 
@@ -401,7 +408,7 @@ describe("the other settings", () => {
       features: ["x", "y"],
       edge: ["127.0.0.1:1", "[::1]:2"],
       cacert: expect.stringContaining("BEGIN"),
-      originRequest: { caPool: expect.stringContaining("BEGIN") },
+      ingress: { rules: [{ originRequest: { caPool: expect.stringContaining("BEGIN") } }] },
     });
     expect((await failure({ flags: { url: "1", cacert: "/nonexistent" } })).message).toBe(
       "--cacert: can't read /nonexistent: no such file",

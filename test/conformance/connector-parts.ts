@@ -1,6 +1,6 @@
 /** Small parts of a connector, for tests that drive its transport by hand. */
 import type { Server } from "node:net";
-import { defaultOriginRequest } from "../../src/config/defaults.ts";
+import { defaultOriginRequest, singleService } from "../../src/proxy/ingress/defaults.ts";
 import { createProxy, type Proxy } from "../../src/proxy/proxy.ts";
 import type { Logger, RequestListener } from "../../src/types.ts";
 
@@ -9,8 +9,7 @@ export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() 
 /** A proxy in front of a listener in this process. */
 export function listenerProxy(listener: RequestListener): Proxy {
   return createProxy({
-    origin: { kind: "listener", listener, upgrade: undefined },
-    originRequest: defaultOriginRequest,
+    ingress: singleService({ kind: "listener", listener, upgrade: undefined }, defaultOriginRequest),
     connectorId: crypto.randomUUID(),
     tags: [],
     logger: silentLogger,

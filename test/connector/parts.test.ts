@@ -12,6 +12,7 @@ import { TunnelEmitter } from "../../src/connector/tunnel-emitter.ts";
 import type { Resolvers } from "../../src/edge/discovery.ts";
 import type { Origin, RequestOutcome } from "../../src/types.ts";
 import { credentials, recordingLogger, seededRandom } from "./fake-edge.ts";
+import { defaultOriginRequest, singleService } from "../../src/proxy/ingress/defaults.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_000_000_000 });
@@ -69,22 +70,27 @@ describe("the local configuration", () => {
     ["a status", { kind: "status", status: 503 }, "http_status:503"],
     ["a handler", { kind: "fetch", fetch: () => new Response(), upgrade: undefined }, "http://localhost"],
   ])("of %s", (_name, origin, service) => {
-    expect(read({ ...base, origin })).toEqual({ ingress: [{ service, originRequest: {} }], "warp-routing": {} });
+    expect(read({ ...base, ingress: singleService(origin, defaultOriginRequest) })).toEqual({
+      ingress: [{ service, originRequest: {} }],
+      "warp-routing": {},
+    });
   });
 
   it("holds what differs from the defaults, and no certificate", () => {
     const config = {
       ...base,
-      origin: { kind: "status", status: 503 },
       protocol: "http2",
       retries: 7,
-      originRequest: {
-        ...base.originRequest,
-        connectTimeoutMs: 10_000,
-        noTLSVerify: true,
-        httpHostHeader: "a.example.com",
-        caPool: "-----BEGIN CERTIFICATE-----",
-      },
+      ingress: singleService(
+        { kind: "status", status: 503 },
+        {
+          ...defaultOriginRequest,
+          connectTimeoutMs: 10_000,
+          noTLSVerify: true,
+          httpHostHeader: "a.example.com",
+          caPool: "-----BEGIN CERTIFICATE-----",
+        },
+      ),
     } as const;
     expect(read(config)).toEqual({
       __configuration_flags: { protocol: "http2", retries: "7" },
@@ -353,6 +359,7 @@ describe("the probe's witness", () => {
     milliseconds: 1,
     error: undefined,
     ray: undefined,
+    ingressRule: 0,
   });
 
   it.each([

@@ -9,6 +9,7 @@ import { RunningTunnel } from "../../src/connector/running-tunnel.ts";
 import type { Probe } from "../../src/health/probe.ts";
 import type { EdgeRequest, RequestObserver } from "../../src/types.ts";
 import { credentials, FakeEdge, fakeParts, type LogLine, recordingLogger, refused, registered } from "./fake-edge.ts";
+import { defaultOriginRequest, singleService } from "../../src/proxy/ingress/defaults.ts";
 
 let edge: FakeEdge;
 let tunnel: RunningTunnel;
@@ -61,7 +62,7 @@ function start(
     {
       ...defaultTunnelConfig,
       identity: { mode: "named", credentials, hostname: options.hostname },
-      origin: { kind: "status", status: 204 },
+      ingress: singleService({ kind: "status", status: 204 }, defaultOriginRequest),
       ...options.config,
     },
     options.runtime ?? {},
@@ -75,6 +76,7 @@ function start(
         observer = given.observer;
         return {
           activeRequests: 0,
+          update() {},
           handle: (request) => handled.push(request),
           close: () => {
             proxyClosedAt ??= Date.now();
@@ -185,6 +187,7 @@ describe("a tunnel", () => {
       milliseconds: 1,
       error: undefined,
       ray: undefined,
+      ingressRule: 0,
     } as const;
     observer.started();
     observer.finished(outcome);
@@ -401,6 +404,7 @@ describe("the health check of a tunnel", () => {
         milliseconds: 1,
         error: undefined,
         ray: undefined,
+        ingressRule: 0,
       });
       return Promise.resolve({ status: 502, body: "error code: 502" });
     });

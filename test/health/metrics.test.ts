@@ -75,6 +75,7 @@ function outcome(fields: Partial<RequestOutcome>): RequestOutcome {
     milliseconds: 1,
     error: undefined,
     ray: undefined,
+    ingressRule: 0,
     ...fields,
   };
 }

@@ -2,9 +2,9 @@
 import { EventEmitter, once } from "node:events";
 import http from "node:http";
 import net from "node:net";
-import { defaultOriginRequest } from "../../src/config/defaults.ts";
+import { defaultOriginRequest, singleService } from "../../src/proxy/ingress/defaults.ts";
 import { createProxy, type Proxy, type ProxyOptions } from "../../src/proxy/proxy.ts";
-import type { LogFields, Logger, Origin, OriginRequestOptions, RequestOutcome } from "../../src/types.ts";
+import type { LogFields, Logger, Origin, OriginRequestOptions, RequestOutcome, Service } from "../../src/types.ts";
 
 export const CONNECTOR_ID = "0a1b2c3d-0000-4000-8000-000000000001";
 
@@ -23,7 +23,7 @@ export class Harness {
   readonly proxy: Proxy;
   readonly #events = new EventEmitter();
 
-  constructor(origin: Origin, options: Partial<OriginRequestOptions> = {}, more: Partial<ProxyOptions> = {}) {
+  constructor(origin: Service, options: Partial<OriginRequestOptions> = {}, more: Partial<ProxyOptions> = {}) {
     const log =
       (level: LogEntry["level"]) =>
       (message: string, fields: LogFields = {}): void => {
@@ -31,8 +31,7 @@ export class Harness {
       };
     const logger: Logger = { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
     this.proxy = createProxy({
-      origin,
-      originRequest: { ...ORIGIN_REQUEST, ...options },
+      ingress: singleService(origin, { ...ORIGIN_REQUEST, ...options }),
       connectorId: CONNECTOR_ID,
       tags: [],
       logger,

@@ -1,0 +1,27 @@
+/** A rule's service, ready to take requests. */
+import { UnderpassError } from "../../errors.ts";
+import type { IngressRule } from "../../types.ts";
+import type { Backend, BackendContext } from "./backend.ts";
+import { createInProcessBackend } from "./in-process.ts";
+import { createStatusBackend } from "./status.ts";
+import { createWireBackend } from "./wire.ts";
+
+/** Throws an UnderpassError for what can't be started, such as a scheme that no request can be sent to. */
+export function createBackend({ service, originRequest }: IngressRule, context: BackendContext): Backend {
+  switch (service.kind) {
+    case "url":
+    case "unix":
+      return createWireBackend(service, originRequest, context);
+    case "server":
+    case "listener":
+    case "fetch":
+      return createInProcessBackend(service, originRequest, context);
+    case "status":
+      return createStatusBackend(service, originRequest, context);
+    default:
+      throw new UnderpassError(
+        "ERR_UNDERPASS_SERVICE",
+        `${service.kind} is not a service that requests can be sent to`,
+      );
+  }
+}
