@@ -1,8 +1,8 @@
 /** Which command a command line means. Each is imported when it is needed, so that `run` starts without the others. */
-import { nearest } from "../config/nearest.ts";
+import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, formatProblem } from "../config/problem.ts";
 import { UsageError } from "../config/identity.ts";
-import { Scrubber } from "../config/redact.ts";
+import { Scrubber } from "../redact.ts";
 import { UnderpassError } from "../errors.ts";
 import { type CommandLine, readCommandLine } from "./flags.ts";
 import type { CliIo } from "./io.ts";

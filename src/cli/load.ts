@@ -4,7 +4,7 @@ import { findDefaultConfig, loadConfigFile } from "../config/files.ts";
 import { MergedSettings } from "../config/merged.ts";
 import { type Plan, planTunnel } from "../config/plan.ts";
 import { ConfigError } from "../config/problem.ts";
-import { looksSecret, type Scrubber } from "../config/redact.ts";
+import { looksSecret, type Scrubber } from "../redact.ts";
 import { findSetting, type SettingLayer } from "../config/settings.ts";
 import type { TunnelIdentity } from "../config/tunnel-config.ts";
 import type { CommandLine } from "./flags.ts";

@@ -1,5 +1,5 @@
 /** The first lines of a tunnel's log, as cloudflared's readers know them (operations § 5). */
-import { formatDuration } from "../config/duration.ts";
+import { formatDuration } from "../proxy/ingress/duration.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { MergedSettings } from "../config/merged.ts";
 import { findSetting, type Setting } from "../config/settings.ts";

@@ -1,8 +1,9 @@
 /** An origin as programs give it to the library. */
 import { Server as HttpServer } from "node:http";
 import { Server as HttpsServer } from "node:https";
+import { describeValue } from "../redact.ts";
 import type { FetchHandler, Origin, RequestListener, UpgradeListener } from "../types.ts";
-import { ConfigError, describeValue } from "./problem.ts";
+import { ConfigError } from "./problem.ts";
 import { readService } from "./service.ts";
 
 /**

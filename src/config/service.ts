@@ -1,8 +1,9 @@
 /** A service as people write it, in `--url`, `local_addr` or an ingress rule, as an Origin. */
+import { describeValue } from "../redact.ts";
 import type { Origin, Service } from "../types.ts";
 import type { Located } from "./config-file.ts";
 import type { MergedSettings } from "./merged.ts";
-import { ConfigError, type ConfigProblem, describeValue, wrongValue } from "./problem.ts";
+import { ConfigError, type ConfigProblem, wrongValue } from "./problem.ts";
 import type { SettingLayer } from "./settings.ts";
 
 const NOT_YET = /^(?:tcp|ssh|rdp|smb|ws|wss|socks5?|h2c):|^(?:hello[-_]world|bastion|socks-proxy)$/i;

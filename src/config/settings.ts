@@ -2,9 +2,9 @@
  * A setting is one thing that a user can choose, under the name of cloudflared's flag. Flags, environment variables,
  * YAML keys and TOML keys all end in the same settings; `settings-table.ts` lists them.
  */
-import { formatDuration, parseDuration } from "./duration.ts";
+import { formatDuration, parseDuration } from "../proxy/ingress/duration.ts";
 import { type ConfigProblem, wrongValue } from "./problem.ts";
-import { REDACTED } from "./redact.ts";
+import { REDACTED } from "../redact.ts";
 import { settingsTable } from "./settings-table.ts";
 
 /** Durations are milliseconds. */

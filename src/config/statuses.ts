@@ -1,6 +1,7 @@
-import { formatDuration } from "./duration.ts";
+import { formatDuration } from "../proxy/ingress/duration.ts";
+import { describeValue } from "../redact.ts";
 import type { MergedSettings } from "./merged.ts";
-import { type ConfigProblem, describeValue } from "./problem.ts";
+import type { ConfigProblem } from "./problem.ts";
 import { findSetting, type Setting, type SettingSpec, type SettingValue } from "./settings.ts";
 
 /** Refuses what turns on a feature that is not there yet; names what is accepted without effect, on one line each. */

@@ -3,9 +3,9 @@ import { parse, TomlError } from "smol-toml";
 import { type ConfigFile, fileLayer, type Located } from "./config-file.ts";
 import { parseHostname } from "./hostname.ts";
 import { type Environment, interpolate } from "./interpolate.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, type ConfigProblem, wrongValue } from "./problem.ts";
-import { redactLikely } from "./redact.ts";
+import { redactLikely } from "../redact.ts";
 import type { SettingValue } from "./settings.ts";
 import { locateTomlKeys } from "./toml-lines.ts";
 

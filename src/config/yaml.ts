@@ -1,9 +1,9 @@
 /** cloudflared's own `config.yml` (ingress § 1): its flags as keys, `originRequest`, and one catch-all ingress rule. */
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import { type ConfigFile, fileLayer, type Located } from "./config-file.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, type ConfigProblem, wrongValue } from "./problem.ts";
-import { redactLikely } from "./redact.ts";
+import { redactLikely } from "../redact.ts";
 import { findSetting, isProblem, readSettingValue, settingNames, type SettingValue } from "./settings.ts";
 
 /** Fields of `originRequest` and the settings that they are. */

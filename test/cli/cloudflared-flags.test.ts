@@ -1,7 +1,7 @@
 /** Our settings against the help of a real cloudflared, where CLOUDFLARED_BIN names one. */
 import { execFileSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { parseDuration } from "../../src/config/duration.ts";
+import { parseDuration } from "../../src/proxy/ingress/duration.ts";
 import { findSetting } from "../../src/config/settings.ts";
 
 const binary = process.env["CLOUDFLARED_BIN"];

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { readEnvironment } from "../../src/config/environment.ts";
-import { nearest } from "../../src/config/nearest.ts";
+import { nearest } from "../../src/proxy/ingress/nearest.ts";
 import { findSetting, isProblem, readSettingText, settingNames } from "../../src/config/settings.ts";
 import { settingsTable } from "../../src/config/settings-table.ts";
 

@@ -22,6 +22,21 @@ export function redactLikely(text: string): string {
   return text.replace(TOKEN_LIKE, REDACTED).replace(SECRET_LIKE, REDACTED);
 }
 
+/** Longer values are described by their length: nobody needs more to find the key, and it may be a secret. */
+const LONGEST_QUOTED = 80;
+
+/** A value as an error may show it. */
+export function describeValue(value: unknown): string {
+  if (value === undefined || value === null) return "nothing";
+  if (typeof value === "string") {
+    if (looksSecret(value)) return REDACTED;
+    return value.length > LONGEST_QUOTED ? `a text of ${value.length} characters` : redactLikely(JSON.stringify(value));
+  }
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return String(value);
+  if (Array.isArray(value)) return "a list";
+  return value instanceof Date ? "a date" : "a table";
+}
+
 /** Replaces the secrets that it was told of, and what looks like a credential. */
 export class Scrubber {
   readonly #secrets = new Set<string>();
