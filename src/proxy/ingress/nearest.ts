@@ -1,8 +1,15 @@
-/** The known name nearest to `name` by edit distance, or undefined when none is near enough to be a slip of the keys. */
-export function nearest(name: string, known: Iterable<string>): string | undefined {
+/**
+ * The known name nearest to `name` by edit distance, or undefined when none is near enough to be a slip of the keys: within
+ * `furthest`, by default 2 or a third of its length.
+ */
+export function nearest(
+  name: string,
+  known: Iterable<string>,
+  furthest: number = Math.max(2, Math.floor(name.length / 3)),
+): string | undefined {
   const wanted = name.toLowerCase().replaceAll("_", "-");
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1;
+  let bestDistance = furthest + 1;
   for (const candidate of known) {
     const other = candidate.toLowerCase().replaceAll("_", "-");
     if (Math.abs(other.length - wanted.length) >= bestDistance) continue;
