@@ -23,8 +23,10 @@ export function readHeaderEdits(value: unknown, scope: Scope): HeaderEdits {
   const seen = new Set<string>();
   const take = (name: string, at: Scope): boolean => {
     if (!isEditable(name, at)) return false;
-    if (seen.has(name.toLowerCase())) at.problem(`${name} is named twice; once would be right`);
-    return seen.add(name.toLowerCase()).size > 0;
+    const known = seen.has(name.toLowerCase());
+    if (known) at.problem(`found ${name} a second time; once would be right`);
+    seen.add(name.toLowerCase());
+    return !known;
   };
   readFields(value, scope, {
     set(field, at) {
@@ -63,7 +65,6 @@ function isEditable(name: string, scope: Scope): boolean {
 function readFieldValue(value: unknown, scope: Scope): string | undefined {
   const isScalar = typeof value === "string" || typeof value === "number" || typeof value === "boolean";
   const text = isScalar ? String(value).trim() : undefined;
-  // eslint-disable-next-line no-control-regex
   if (text !== undefined && !/[\0-\x08\x0a-\x1f\x7f]/.test(text)) return Buffer.from(text, "utf8").toString("latin1");
   scope.problem("the header's value is not a single line of text, which would be right");
   return undefined;

@@ -18,7 +18,8 @@ export function hostPattern(hostname: string): HostPattern {
 
 /** @param authority as the edge gave it: a byte string, maybe with a port */
 export function requestHost(authority: string): string {
-  return canonicalHost(authority.includes(":") ? withoutPort(authority) : authority);
+  const host = authority.includes(":") ? withoutPort(authority) : authority;
+  return canonicalHost(isAscii(host) ? host : utf8OfBytes(host));
 }
 
 function withoutPort(authority: string): string {
@@ -40,19 +41,16 @@ function canonicalHost(host: string): string {
 }
 
 function isAscii(text: string): boolean {
-  // eslint-disable-next-line no-control-regex
   return !/[^\0-\x7f]/.test(text);
 }
 
-/** `*` can't be converted, and never comes here; `_` can, unlike in cloudflared (ingress § 3.2). */
+/** Underscores are converted like any letter, unlike in cloudflared (ingress § 3.2); what can't be converted stays. */
 function toAscii(host: string): string {
-  const name = utf8OfBytes(host);
-  return domainToASCII(name) || name;
+  return domainToASCII(host) || host;
 }
 
-/** Requests have UTF-8 as a byte string, configurations and command lines as text. What is no UTF-8 is text. */
+/** The edge gives byte strings, command lines text: what is no UTF-8 is text. */
 function utf8OfBytes(text: string): string {
-  // eslint-disable-next-line no-control-regex
   if (/[^\0-\xff]/.test(text)) return text;
   const decoded = Buffer.from(text, "latin1").toString("utf8");
   return decoded.includes("\ufffd") ? text : decoded;

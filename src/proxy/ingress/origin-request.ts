@@ -137,7 +137,8 @@ function readCaPool(value: unknown, scope: Scope, readFile: ReadFile): string | 
     if (!isCertificate(certificate))
       scope.problem(`certificate ${index + 1} of ${path} can't be read; PEM text would be right`);
   });
-  return text;
+  // Without what else stands there, such as a key.
+  return certificates.join("\n");
 }
 
 function isCertificate(pem: string): boolean {

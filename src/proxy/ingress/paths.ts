@@ -101,7 +101,6 @@ function compile(patterns: readonly string[], memory: number): RE2Set {
 export function decodedPath(target: string): string {
   const query = target.indexOf("?");
   const path = query === -1 ? target : target.slice(0, query);
-  // eslint-disable-next-line no-control-regex
   if (!/[%\x80-\xff]/.test(path)) return path;
   const bytes = path.replace(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
   return Buffer.from(bytes, "latin1").toString("utf8");

@@ -9,6 +9,8 @@ export interface IngressProblem {
   readonly path: ConfigPath;
   /** What was found and what would be right. Names the rule, counted from 1, and its hostname. Holds no secret. */
   readonly text: string;
+  /** A warning about a key that nobody reads: an error to whoever is strict. */
+  readonly unknownKey?: true;
 }
 
 export interface Findings {
@@ -43,6 +45,10 @@ export class Scope {
 
   warning(text: string): void {
     this.#findings.warnings.push({ path: this.#path, text: this.#label + text });
+  }
+
+  unknownKey(text: string): void {
+    this.#findings.warnings.push({ path: this.#path, text: this.#label + text, unknownKey: true });
   }
 
   /** The usual problem: a value that is not what its key takes. */

@@ -161,7 +161,6 @@ function readAuthority(authority: string): Address | undefined {
 }
 
 function asciiName(name: string): string | undefined {
-  // eslint-disable-next-line no-control-regex
   const ascii = /[^\0-\x7f]/.test(name) ? domainToASCII(name) : name.toLowerCase();
   return /^[\w.~-]+$/.test(ascii) ? ascii : undefined;
 }

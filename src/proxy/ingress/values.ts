@@ -74,7 +74,7 @@ export function readTexts(value: unknown, scope: Scope, expected: string): reado
   const list = readList(value, scope, expected);
   list?.forEach((item, index) => {
     if (typeof item === "string" && item !== "") texts.push(item);
-    else scope.at(index).wrong(item === "" ? "an empty text" : item, "a text");
+    else scope.at(index).wrong(item === "" ? undefined : item, "a text");
   });
   return list && texts;
 }
@@ -119,5 +119,7 @@ function unknownKey(key: string, scope: Scope, known: readonly string[], guardin
     return;
   }
   const near = nearest(key, known);
-  scope.warning(`unknown key ${describeValue(key)} is ignored${near === undefined ? "" : `; did you mean ${near}?`}`);
+  scope.unknownKey(
+    `unknown key ${describeValue(key)} is ignored${near === undefined ? "" : `; did you mean ${near}?`}`,
+  );
 }
