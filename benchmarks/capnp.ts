@@ -10,6 +10,7 @@ import { MAX_CONNECT_MESSAGE_BYTES } from "../src/protocol/capnp/limits.ts";
 import { decodeMessage } from "../src/protocol/capnp/reader.ts";
 import { encodeMessage } from "../src/protocol/capnp/writer.ts";
 import { capnpTs } from "../test/protocol/capnp/capnp-ts-oracle.ts";
+import { measure } from "./measure.ts";
 
 export interface CapnpRow {
   readonly name: string;
@@ -18,26 +19,12 @@ export interface CapnpRow {
 }
 
 const ENTRIES = [0, 12, 40];
-const OPERATIONS = 5_000;
-const ROUNDS = 5;
 
 function metadata(count: number): { key: string; val: string }[] {
   return Array.from({ length: count }, (_, i) => ({
     key: `HttpHeader:X-Header-${String(i).padStart(2, "0")}`,
     val: `value number ${i} of this header`,
   }));
-}
-
-/** Median over the rounds of the CPU time of one operation, in microseconds. */
-function measure(operation: () => unknown): number {
-  const times: number[] = [];
-  for (let round = 0; round <= ROUNDS; round++) {
-    const before = process.cpuUsage().user;
-    for (let i = 0; i < OPERATIONS; i++) operation();
-    // The first round warms up.
-    if (round > 0) times.push((process.cpuUsage().user - before) / OPERATIONS);
-  }
-  return times.sort((a, b) => a - b)[Math.floor(ROUNDS / 2)] ?? Number.NaN;
 }
 
 function decodeRequest(bytes: Uint8Array): ConnectRequest {

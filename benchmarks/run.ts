@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { benchmarkCapnp } from "./capnp.ts";
+import { benchmarkIngress } from "./ingress.ts";
 import { type Command, type Measurement, SCENARIO_NAMES, type ScenarioName } from "./messages.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -189,6 +190,11 @@ try {
     console.log("\n### Cap'n Proto, µs\n\n| | underpass | capnp-ts |\n|---|---|---|");
     for (const row of benchmarkCapnp())
       console.log(`| ${row.name} | ${figure(row.ours_us)} | ${figure(row.capnp_ts_us)} |`);
+  }
+  if (only === undefined || only.includes("ingress")) {
+    console.log("\n### The rule of a request, µs\n\n| | underpass | one rule after the other |\n|---|---|---|");
+    for (const row of benchmarkIngress())
+      console.log(`| ${row.name} | ${figure(row.index_us)} | ${figure(row.walk_us)} |`);
   }
 } finally {
   driver.disconnect();
