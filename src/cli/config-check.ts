@@ -60,7 +60,7 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
     {
       name: "service",
       value: (rule && serviceOf(rule.service)) ?? rule?.service.kind ?? null,
-      source: settings.file?.service?.where ?? sourceOf("url", "unix-socket"),
+      source: sourceOf("url", "unix-socket"),
     },
     row("protocol", config.protocol),
     row("edge", config.edge),

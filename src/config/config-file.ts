@@ -1,10 +1,21 @@
 /** What a configuration file says, whichever its format. */
+import type { IngressSource } from "../proxy/ingress/parse.ts";
+import type { KeyPath } from "./key-path.ts";
 import type { ConfigProblem } from "./problem.ts";
 import type { Setting, SettingLayer, SettingValue } from "./settings.ts";
 
 export interface Located<T> {
   readonly value: T;
   readonly where: string;
+}
+
+/** What a file says about where requests go; checked by config/ingress.ts. */
+export interface IngressSection {
+  readonly source: IngressSource;
+  /** Where the value at that path of `source` stands. */
+  readonly where: (path: KeyPath) => string;
+  /** Whether an unknown key is an error, as it is elsewhere in the file. */
+  readonly strict: boolean;
 }
 
 export interface ConfigFile {
@@ -17,8 +28,7 @@ export interface ConfigFile {
   readonly localAddr?: string;
   /** YAML: UUID or name of the tunnel. */
   readonly tunnel?: Located<string>;
-  /** YAML: the service of the one ingress rule. */
-  readonly service?: Located<string>;
+  readonly ingress?: IngressSection;
   readonly warnings: readonly ConfigProblem[];
   readonly notes: readonly string[];
 }

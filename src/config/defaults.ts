@@ -21,5 +21,6 @@ export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
   healthCheck: { intervalMs: 30_000, maxFailures: 3, path: "/" },
   metrics: undefined,
   tags: [],
+  maxActiveFlows: undefined,
   features: [],
 };

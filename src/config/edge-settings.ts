@@ -1,7 +1,5 @@
 /** The settings of the connections to the edge, and of what stands around them, checked. */
 import { isIP, isIPv6 } from "node:net";
-import { defaultOriginRequest } from "../proxy/ingress/defaults.ts";
-import type { OriginRequestOptions } from "../types.ts";
 import { defaultTunnelConfig } from "./defaults.ts";
 import { expandHome, readTextFile } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
@@ -111,25 +109,4 @@ export function readPem(
     });
   }
   return text;
-}
-
-export function readOriginRequest(
-  settings: MergedSettings,
-  env: Environment,
-  findings: Findings,
-): OriginRequestOptions {
-  const fallback = defaultOriginRequest;
-  return {
-    ...fallback,
-    connectTimeoutMs: settings.number("proxy-connect-timeout", fallback.connectTimeoutMs),
-    tlsTimeoutMs: settings.number("proxy-tls-timeout", fallback.tlsTimeoutMs),
-    tcpKeepAliveMs: settings.number("proxy-tcp-keepalive", fallback.tcpKeepAliveMs),
-    noHappyEyeballs: settings.bool("proxy-no-happy-eyeballs"),
-    keepAliveConnections: settings.number("proxy-keepalive-connections", fallback.keepAliveConnections),
-    keepAliveTimeoutMs: settings.number("proxy-keepalive-timeout", fallback.keepAliveTimeoutMs),
-    httpHostHeader: settings.string("http-host-header"),
-    originServerName: settings.string("origin-server-name"),
-    caPool: readPem(settings, "origin-ca-pool", env, findings),
-    noTLSVerify: settings.bool("no-tls-verify"),
-  };
 }

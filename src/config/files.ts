@@ -56,7 +56,7 @@ export async function loadConfigFile(path: string, env: Environment, where: stri
     return parseTomlConfig(text, path, env);
   }
   const { parseYamlConfig } = await import("./yaml.ts");
-  return parseYamlConfig(text, path);
+  return parseYamlConfig(text, path, env);
 }
 
 /** cloudflared's directories for config.yml and credentials, in its order (ingress § 1.1). Those in HOME only when there is one. */

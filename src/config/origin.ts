@@ -2,15 +2,15 @@
 import { Server as HttpServer } from "node:http";
 import { Server as HttpsServer } from "node:https";
 import { describeValue } from "../redact.ts";
-import type { FetchHandler, Origin, RequestListener, UpgradeListener } from "../types.ts";
+import type { FetchHandler, Origin, RequestListener, Service, UpgradeListener } from "../types.ts";
 import { ConfigError } from "./problem.ts";
 import { readService } from "./service.ts";
 
 /**
  * Where a tunnel's requests go:
  *
- * - a text or `URL`: `http://…`, `https://…`, `host:port`, a port, `unix:/path`. The path of a URL is dropped, as cloudflared
- *   does: requests keep the visitor's.
+ * - a text or `URL`: `http://…`, `https://…`, `host:port`, a port, `unix:/path`, or another service of an ingress rule. The
+ *   path of a URL is dropped, as cloudflared does: requests keep the visitor's.
  * - `{ unix: path }`: HTTP over a Unix socket.
  * - an `http.Server`, which need not listen; its `upgrade` event gets the WebSockets.
  * - `{ listener }`: a `(req, res)` listener, such as an Express application or Koa's `callback()`.
@@ -29,16 +29,27 @@ export type OriginInput =
   | RequestListener
   | FetchHandler;
 
-const WHERE = "origin";
 const EXPECTED =
   "an http or https URL, { unix: path }, an http.Server, { listener }, { fetch }, or a function would be right";
 
-/** Throws a ConfigError on what is none of them. */
-export function parseOrigin(input: OriginInput): Origin {
+/** Throws a ConfigError on what is none of them. `where` names the option. */
+export function parseOrigin(input: OriginInput, where = "origin"): Service {
   // Programs in JavaScript give anything.
   const value: unknown = input;
-  if (typeof value === "string") return readService({ value, where: WHERE }).origin;
-  if (value instanceof URL) return readService({ value: value.href, where: WHERE }).origin;
+  if (typeof value === "string") return readService({ value, where }).service;
+  if (value instanceof URL) return readService({ value: value.href, where }).service;
+  try {
+    return parseHandler(value);
+  } catch (error) {
+    if (error instanceof RefusedError) throw new ConfigError([{ where, text: error.message }]);
+    throw error;
+  }
+}
+
+/** What is wrong, without the name of the option. */
+class RefusedError extends Error {}
+
+function parseHandler(value: unknown): Origin {
   if (value instanceof HttpServer) return { kind: "server", server: value };
   // The same events and options, over TLS that the edge has taken off already.
   if (value instanceof HttpsServer) return { kind: "server", server: value as unknown as HttpServer };
@@ -107,5 +118,5 @@ function describe(value: unknown): string {
 }
 
 function refuse(text: string): never {
-  throw new ConfigError([{ where: WHERE, text }]);
+  throw new RefusedError(text);
 }

@@ -1,23 +1,21 @@
 /** From all that was said to the one TunnelConfig that runs, with what is worth telling about it. */
-import { singleService } from "../proxy/ingress/defaults.ts";
-import type { Origin } from "../types.ts";
+import type { Ingress } from "../types.ts";
 import { DEFAULT_HA_CONNECTIONS, DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "./defaults.ts";
 import {
   type Findings,
   readEdgeAddressing,
   readEdgeList,
   readMetrics,
-  readOriginRequest,
   readPem,
   readProtocol,
   readTags,
 } from "./edge-settings.ts";
 import { parseHostname } from "./hostname.ts";
 import { findCredentialsOf, findTokenSource, UsageError } from "./identity.ts";
+import { type IngressOrigin, planIngress, type PlannedIngress } from "./ingress.ts";
 import type { Environment } from "./interpolate.ts";
 import type { MergedSettings } from "./merged.ts";
 import { ConfigError, wrongValue } from "./problem.ts";
-import { findOrigin } from "./service.ts";
 import { checkStatuses } from "./statuses.ts";
 import type { TunnelConfig, TunnelIdentity } from "./tunnel-config.ts";
 
@@ -34,6 +32,7 @@ export interface PlanRequest {
 
 export interface Plan {
   readonly config: TunnelConfig;
+  readonly ingressFrom: IngressOrigin;
   readonly warnings: readonly string[];
   readonly notes: readonly string[];
 }
@@ -44,7 +43,6 @@ export function planTunnel(request: PlanRequest): Plan {
   const statuses = checkStatuses(settings);
   const findings: Findings = { problems: [...statuses.problems], warnings: [] };
   const mode = chooseMode(request, findings.warnings);
-  const originRequest = readOriginRequest(settings, env, findings);
   const config = {
     ...defaultTunnelConfig,
     protocol: readProtocol(settings, findings),
@@ -61,11 +59,12 @@ export function planTunnel(request: PlanRequest): Plan {
     metrics: readMetrics(settings, style === "tunnel" ? { kind: "default" } : undefined, findings),
     tags: readTags(settings, findings),
     features: settings.list("features"),
+    maxActiveFlows: readMaxActiveFlows(settings),
   };
   const quickService = readQuickService(settings, findings);
   const hostname = readHostname(request, mode, findings);
   // What follows stops at its first problem: report the others with it.
-  const origin = collect(findings, () => readOrigin(request, mode, findings));
+  const planned = collect(findings, () => readIngress(request, mode, findings));
   const identity = collect(findings, () =>
     mode === "quick" ? ({ mode, quickService } satisfies TunnelIdentity) : readNamed(request, hostname),
   );
@@ -75,11 +74,12 @@ export function planTunnel(request: PlanRequest): Plan {
       text: `region provided with a token that has an endpoint ("${identity.credentials.endpoint}"); leave the region out`,
     });
   }
-  if (findings.problems.length > 0 || origin === undefined || identity === undefined) {
+  if (findings.problems.length > 0 || planned === undefined || identity === undefined) {
     throw new ConfigError(findings.problems);
   }
   return {
-    config: { ...config, ingress: singleService(origin, originRequest), identity },
+    config: { ...config, ingress: limitFlows(planned.ingress, config.maxActiveFlows), identity },
+    ingressFrom: planned.from,
     warnings: [...(settings.file?.warnings ?? []).map(({ where, text }) => `${where}: ${text}`), ...findings.warnings],
     notes: [...(settings.file?.notes ?? []), ...statuses.notes],
   };
@@ -153,24 +153,38 @@ function readNamed(request: PlanRequest, hostname: string | undefined): TunnelId
   );
 }
 
-function readOrigin({ style, settings }: PlanRequest, mode: "quick" | "named", { warnings }: Findings): Origin {
-  const found = findOrigin(settings);
-  if (found !== undefined) {
-    warnings.push(...found.warnings);
-    return found.origin;
-  }
+/** An error where there is nothing to serve, unless rules may come from Cloudflare. */
+function readIngress(request: PlanRequest, mode: "quick" | "named", { warnings }: Findings): PlannedIngress {
+  const { settings, style, env } = request;
+  const planned = planIngress({ settings, mode, env });
+  warnings.push(...planned.warnings);
+  if (planned.from !== "nothing") return planned;
   const localAddr = settings.file?.localAddr;
   if (localAddr !== undefined) {
-    throw new ConfigError([wrongValue(localAddr, undefined, 'host:port such as "127.0.0.1:8080"')]);
+    throw new ConfigError([
+      wrongValue(localAddr, undefined, 'host:port such as "127.0.0.1:8080", or rules in [[tunnel.ingress]],'),
+    ]);
   }
   if (mode === "quick") {
     const text = `no local service: give it as ${style === "tunnel" ? "underpass tunnel --url" : "underpass --url"} http://localhost:3000`;
     throw new ConfigError([{ where: "", text }]);
   }
-  warnings.push(
-    "No local service is set (--url): every request is answered with 503, because this version takes no remote configuration yet",
-  );
-  return { kind: "status", status: 503 };
+  // A token is mostly that of a tunnel whose rules are kept at Cloudflare.
+  if (findTokenSource(settings) === undefined) {
+    warnings.push(
+      "No ingress rules were defined in provided config (if any) nor from the cli, underpass will return 503 for all incoming HTTP requests",
+    );
+  }
+  return planned;
+}
+
+function readMaxActiveFlows(settings: MergedSettings): number | undefined {
+  return settings.get("max-active-flows") === undefined ? undefined : settings.number("max-active-flows", 0);
+}
+
+function limitFlows(ingress: Ingress, maxActiveFlows: number | undefined): Ingress {
+  if (maxActiveFlows === undefined) return ingress;
+  return { ...ingress, warpRouting: { ...ingress.warpRouting, maxActiveFlows } };
 }
 
 /** Under `underpass tunnel` the hostname has no part in running a tunnel, as in cloudflared. */

@@ -1,76 +1,53 @@
-/** A service as people write it, in `--url`, `local_addr` or an ingress rule, as an Origin. */
+/** One service for all requests, as people write it in `--url` or `local_addr`, or programs as `origin`. */
+import { parseIngress } from "../proxy/ingress/parse.ts";
 import { describeValue } from "../redact.ts";
-import type { Origin, Service } from "../types.ts";
+import type { Service } from "../types.ts";
 import type { Located } from "./config-file.ts";
-import type { MergedSettings } from "./merged.ts";
-import { ConfigError, type ConfigProblem, wrongValue } from "./problem.ts";
-import type { SettingLayer } from "./settings.ts";
-
-const NOT_YET = /^(?:tcp|ssh|rdp|smb|ws|wss|socks5?|h2c):|^(?:hello[-_]world|bastion|socks-proxy)$/i;
-const EXPECTED = "an http or https URL, host:port, a port, or unix:/path";
-
-/** The service that the strongest source names, or undefined when none does. */
-export function findOrigin(settings: MergedSettings): { origin: Origin; warnings: readonly string[] } | undefined {
-  const { flags, environment, file } = settings;
-  const found = inLayer(flags) ?? inLayer(environment) ?? file?.service ?? (file && inLayer(file.layer));
-  return found && readService(found);
-}
-
-function inLayer(layer: SettingLayer): Located<string> | undefined {
-  const url = layer.get("url");
-  const unix = layer.get("unix-socket");
-  if (unix !== undefined && unix.value !== "") {
-    if (url !== undefined && url.value !== "") {
-      throw new ConfigError([{ where: unix.where, text: `can't be used together with ${url.where}` }]);
-    }
-    return { value: `unix:${String(unix.value)}`, where: unix.where };
-  }
-  return url === undefined || url.value === "" ? undefined : { value: String(url.value), where: url.where };
-}
+import { ConfigError } from "./problem.ts";
 
 /** Throws a ConfigError that says where it stands and what would be right. */
-export function readService({ value, where }: Located<string>): { origin: Origin; warnings: readonly string[] } {
-  const text = value.trim();
-  const refuse = (problem: ConfigProblem): never => {
-    throw new ConfigError([problem]);
-  };
-  if (NOT_YET.test(text)) {
-    return refuse({ where, text: `${describeValue(text)} is not there yet; ${EXPECTED} would be right` });
+export function readService(given: Located<string>): { service: Service; warnings: readonly string[] } {
+  const { service: text, warnings } = serviceText(given);
+  const { ingress, problems } = parseIngress({ ingress: [{ service: text }] }, { readFile: String });
+  const service = ingress?.rules[0]?.service;
+  if (service === undefined) {
+    throw new ConfigError(problems.map((problem) => ({ where: given.where, text: withoutRule(problem.text) })));
   }
-  const unix = /^unix(\+tls)?:(.+)$/.exec(text);
-  if (unix?.[2] !== undefined) {
-    return {
-      origin: { kind: "unix", path: unix[2].replace(/^\/\/(?=\/)/, ""), tls: unix[1] !== undefined },
-      warnings: [],
-    };
-  }
-  const status = /^http_status:(\d+)$/.exec(text)?.[1];
-  if (status !== undefined) {
-    if (Number(status) < 200 || Number(status) > 599)
-      return refuse(wrongValue(where, text, "a status from 200 to 599"));
-    return { origin: { kind: "status", status: Number(status) }, warnings: [] };
-  }
-  const url = parseUrl(text);
-  if (url === undefined) return refuse(wrongValue(where, text, EXPECTED));
-  const rest = `${url.pathname === "/" ? "" : url.pathname}${url.search}${url.hash}`;
-  const warnings = rest === "" ? [] : [`${where}: ${describeValue(rest)} is ignored: requests keep the visitor's path`];
-  return { origin: { kind: "url", url: new URL(`${url.protocol}//${url.host}`) }, warnings };
+  return { service, warnings };
 }
 
-function parseUrl(text: string): URL | undefined {
-  let full = text;
-  if (/^\d+$/.test(text)) full = `http://localhost:${text}`;
-  else if (/^:\d+$/.test(text)) full = `http://localhost${text}`;
+/** There is only one rule, and nobody has written it as one. */
+export function withoutRule(text: string): string {
+  return text.replace(/^rule 1: /, "");
+}
+
+/**
+ * The service as a rule would name it: a port, an address or a host alone are http. A path and what follows it are dropped,
+ * as in cloudflared, because requests keep the visitor's; with a warning.
+ */
+export function serviceText({ value, where }: Located<string>): { service: string; warnings: readonly string[] } {
+  const text = withScheme(value.trim());
+  const parts = /^([a-z][a-z\d+.-]*:\/\/)(?:[^/?#]*@)?([^/?#]*)(.*)$/is.exec(text);
+  if (parts === null || /^unix/i.test(text)) return { service: text, warnings: [] };
+  const [, scheme = "", authority = "", rest = ""] = parts;
+  const warnings =
+    rest === "" || rest === "/"
+      ? []
+      : [`${where}: ${describeValue(rest)} is ignored: requests keep the visitor's path`];
+  return { service: `${scheme}${authority}`, warnings };
+}
+
+function withScheme(text: string): string {
+  if (/^\d+$/.test(text)) return `http://localhost:${text}`;
+  if (/^:\d+$/.test(text)) return `http://localhost${text}`;
   // A bare IPv6 address has no brackets.
-  else if (/^[\da-f]*:[\da-f:.]*:[\da-f:.]*$/i.test(text)) full = `http://[${text}]`;
-  else if (!/^[a-z][a-z\d+.-]*:\/\//i.test(text)) full = `http://${text}`;
-  if (!URL.canParse(full)) return undefined;
-  const url = new URL(full);
-  const usable = (url.protocol === "http:" || url.protocol === "https:") && url.hostname !== "" && url.port !== "0";
-  return usable ? url : undefined;
+  if (/^[\da-f]*:[\da-f:.]*:[\da-f:.]*$/i.test(text)) return `http://[${text}]`;
+  const isService =
+    /^[a-z][a-z\d+.-]*:\/\/|^(?:unix|unix\+tls|http_status|handler):|^(?:hello[-_]world|bastion|socks-proxy)$/i;
+  return text === "" || isService.test(text) ? text : `http://${text}`;
 }
 
-/** An origin in cloudflared's notation, without a user name and password that its URL may hold; undefined for a handler in this process. */
+/** A service in cloudflared's notation, without a user name and password that its URL may hold; undefined for a handler in this process. */
 export function serviceOf(service: Service): string | undefined {
   switch (service.kind) {
     case "url":

@@ -103,11 +103,26 @@ export const settingsTable: readonly SettingSpec[] = [
     env: ["NO_TLS_VERIFY"],
     fallback: "false",
   }),
-  notYet("hello-world", "bool", "the hello-world server", { env: ["TUNNEL_HELLO_WORLD"] }),
-  notYet("bastion", "bool", "the jump host", { env: ["TUNNEL_BASTION"] }),
-  notYet("socks5", "bool", "SOCKS5", { env: ["TUNNEL_SOCKS"] }),
-  notYet("no-chunked-encoding", "bool", "requests without chunked encoding", { env: ["TUNNEL_NO_CHUNKED_ENCODING"] }),
-  notYet("http2-origin", "bool", "HTTP/2 to the origin", { env: ["TUNNEL_ORIGIN_ENABLE_HTTP2"] }),
+  supported("hello-world", "bool", "serve the built-in demonstration", {
+    env: ["TUNNEL_HELLO_WORLD"],
+    fallback: "false",
+  }),
+  supported("bastion", "bool", "connect to the address that the client asks for: a jump host", {
+    env: ["TUNNEL_BASTION"],
+    fallback: "false",
+  }),
+  supported("socks5", "bool", "speak SOCKS5 with the client of a tcp service", {
+    env: ["TUNNEL_SOCKS"],
+    fallback: "false",
+  }),
+  supported("no-chunked-encoding", "bool", "give the origin a length with every request", {
+    env: ["TUNNEL_NO_CHUNKED_ENCODING"],
+    fallback: "false",
+  }),
+  supported("http2-origin", "bool", "HTTP/2 to an https origin that has it", {
+    env: ["TUNNEL_ORIGIN_ENABLE_HTTP2"],
+    fallback: "false",
+  }),
 
   // The connections to the edge.
   supported("protocol", "string", "auto, http2 or quic; quic falls back to http2 until it is there", {
@@ -148,7 +163,11 @@ export const settingsTable: readonly SettingSpec[] = [
   supported("features", "list", "extra features to announce to the edge, repeatable", { aliases: ["F"] }),
   notYet("write-stream-timeout", "duration", "the write timeout", { env: ["TUNNEL_STREAM_WRITE_TIMEOUT"] }),
   notYet("stdin-control", "bool", "control through stdin", { env: ["STDIN_CONTROL"] }),
-  notYet("max-active-flows", "int", "the limit of private network flows", { env: ["TUNNEL_MAX_ACTIVE_FLOWS"] }),
+  supported("max-active-flows", "int", "flows of the private network at a time, 0 = no limit", {
+    env: ["TUNNEL_MAX_ACTIVE_FLOWS"],
+    fallback: "0",
+    range: ANY_COUNT,
+  }),
   notYet("dns-resolver-addrs", "list", "the private network's resolver", { env: ["TUNNEL_DNS_RESOLVER_ADDRS"] }),
   unused("max-edge-addr-retries", "int"),
   unused("quic-disable-pmtu-discovery", "bool", { env: ["TUNNEL_DISABLE_QUIC_PMTU"] }),

@@ -2,15 +2,18 @@
  * Finds the line on which each key of a TOML document stands. The parser reports positions for syntax errors alone, so
  * this walks over the text of a document that it has already accepted: every step may take the syntax as valid.
  */
+import { type KeyPath, KeyPlaces } from "./key-path.ts";
 
-/** Dotted path of a key or table, e.g. `tunnel.cloudflare.mode`, to its 1-based line; the first one counts. */
-export function locateTomlKeys(source: string): ReadonlyMap<string, number> {
+/** The 1-based lines of keys, tables, and items of lists and arrays of tables; of a key that stands there twice, the first. */
+export function locateTomlKeys(source: string): KeyPlaces<number> {
   return new TomlWalker(source).walk();
 }
 
 class TomlWalker {
   readonly #source: string;
-  readonly #lines = new Map<string, number>();
+  readonly #lines = new KeyPlaces<number>();
+  /** Arrays of tables, by their paths, with the index of their last table. */
+  readonly #arrays = new KeyPlaces<{ index: number }>();
   #at = 0;
   #line = 1;
 
@@ -18,15 +21,15 @@ class TomlWalker {
     this.#source = source;
   }
 
-  walk(): ReadonlyMap<string, number> {
-    let table: readonly string[] = [];
+  walk(): KeyPlaces<number> {
+    let table: KeyPath = [];
     for (;;) {
       this.#skipBlank();
       if (this.#at >= this.#source.length) return this.#lines;
       if (this.#peek() === "[") {
         const isArray = this.#source.startsWith("[[", this.#at);
         this.#at += isArray ? 2 : 1;
-        table = this.#key();
+        table = this.#table(this.#key(), isArray);
         this.#note(table);
         this.#at += isArray ? 2 : 1;
       } else {
@@ -39,14 +42,28 @@ class TomlWalker {
     return this.#source.charAt(this.#at);
   }
 
-  #note(path: readonly string[]): void {
-    for (let length = 1; length <= path.length; length++) {
-      const name = path.slice(0, length).join(".");
-      if (!this.#lines.has(name)) this.#lines.set(name, this.#line);
-    }
+  #note(path: KeyPath): void {
+    for (let length = 1; length <= path.length; length++) this.#lines.note(path.slice(0, length), this.#line);
   }
 
-  #pair(table: readonly string[]): void {
+  /** The path of a table's header. What stands below an array of tables belongs to its last one. */
+  #table(keys: readonly string[], isArray: boolean): KeyPath {
+    let path: KeyPath = [];
+    keys.forEach((key, place) => {
+      path = [...path, key];
+      const array = this.#arrays.get(path);
+      if (isArray && place === keys.length - 1) {
+        const index = array === undefined ? 0 : ++array.index;
+        if (array === undefined) this.#arrays.note(path, { index });
+        path = [...path, index];
+      } else if (array !== undefined) {
+        path = [...path, array.index];
+      }
+    });
+    return path;
+  }
+
+  #pair(table: KeyPath): void {
     const path = [...table, ...this.#key()];
     this.#note(path);
     this.#at++; // =
@@ -73,7 +90,7 @@ class TomlWalker {
     }
   }
 
-  #value(path: readonly string[]): void {
+  #value(path: KeyPath): void {
     this.#skipBlank();
     switch (this.#peek()) {
       case '"':
@@ -81,7 +98,7 @@ class TomlWalker {
         this.#string();
         break;
       case "[":
-        this.#list("]", () => this.#value(path));
+        this.#list("]", (index) => this.#item([...path, index]));
         break;
       case "{":
         this.#list("}", () => this.#pair(path));
@@ -92,7 +109,14 @@ class TomlWalker {
     }
   }
 
-  #list(end: string, item: () => void): void {
+  #item(path: KeyPath): void {
+    this.#skipBlank();
+    this.#note(path);
+    this.#value(path);
+  }
+
+  #list(end: string, item: (index: number) => void): void {
+    let index = 0;
     this.#at++;
     for (;;) {
       this.#skipBlank();
@@ -102,7 +126,7 @@ class TomlWalker {
         return;
       }
       if (this.#peek() === ",") this.#at++;
-      else item();
+      else item(index++);
     }
   }
 

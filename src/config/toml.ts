@@ -1,8 +1,10 @@
-/** `underpass.toml`: one `[tunnel]` and one `[tunnel.cloudflare]` table, nothing else (docs/config.md). */
+/** `underpass.toml`: `[tunnel]` and `[tunnel.cloudflare]`, and ingress rules as in `config.yml` (docs/config.md). */
 import { parse, TomlError } from "smol-toml";
-import { type ConfigFile, fileLayer, type Located } from "./config-file.ts";
+import { type ConfigFile, fileLayer, type IngressSection, type Located } from "./config-file.ts";
 import { parseHostname } from "./hostname.ts";
+import { ingressProblems } from "./ingress-check.ts";
 import { type Environment, interpolate } from "./interpolate.ts";
+import { formatKeyPath, type KeyPath } from "./key-path.ts";
 import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, type ConfigProblem, wrongValue } from "./problem.ts";
 import { redactLikely } from "../redact.ts";
@@ -44,19 +46,33 @@ const KEYS: ReadonlyMap<string, TomlKey> = new Map([
   ["tunnel.cloudflare.log_level", choice("loglevel", "debug", "info", "warn", "error")],
 ]);
 
+/** Under `[tunnel]`; checked by config/ingress.ts. */
+const INGRESS_KEYS = ["ingress", "originRequest", "warp-routing"] as const;
+
 /** Reads and checks the whole document; all problems are reported at once. */
 export function parseTomlConfig(text: string, path: string, env: Environment): ConfigFile {
   const source = text.replace(/^\uFEFF/, "");
   const document = parseDocument(source, path);
   const lines = locateTomlKeys(source);
-  const where = (key: string) => `${path}:${lines.get(key) ?? lines.get(parentOf(key)) ?? 1}: ${redactLikely(key)}`;
+  const place = (keys: KeyPath) => `${path}:${lines.find(keys) ?? 1}: ${redactLikely(formatKeyPath(keys))}`;
+  const where = (key: string) => place(key.split("."));
   const problems: ConfigProblem[] = [];
   const entries: { name: string; value: SettingValue; where: string }[] = [];
   let mode: Located<"quick" | "named"> = { value: "quick", where: where("tunnel.cloudflare.mode") };
   const notes: string[] = [];
+  const ingress: Record<string, unknown> = {};
+  let isFilledIn = true;
 
   for (const [key, found] of flatten(document, problems, where)) {
     const known = KEYS.get(key);
+    const section = INGRESS_KEYS.find((name) => key === `tunnel.${name}`);
+    if (section !== undefined) {
+      ingress[section] = readPlain(found, ["tunnel", section], env, (keys, text) => {
+        problems.push({ where: place(keys), text });
+        isFilledIn = false;
+      });
+      continue;
+    }
     if (known === undefined) {
       problems.push({ where: where(key), text: unknownKey(key) });
       continue;
@@ -81,13 +97,21 @@ export function parseTomlConfig(text: string, path: string, env: Environment): C
       notes.push(`${where(key)} is ignored: no cloudflared binary is needed`);
     }
   }
-  if (problems.length > 0) throw new ConfigError(problems);
+  const localAddr = entries.find(({ name }) => name === "url");
+  if (localAddr !== undefined && "ingress" in ingress) {
+    problems.push({ where: localAddr.where, text: "given beside [[tunnel.ingress]]; one of them would be right" });
+  }
+  const section: IngressSection = { source: ingress, where: (keys) => place(["tunnel", ...keys]), strict: true };
+  if (problems.length > 0) {
+    throw new ConfigError([...problems, ...(isFilledIn ? ingressProblems(section, env) : [])]);
+  }
   return {
     path,
     format: "toml",
     layer: fileLayer(entries),
     mode,
     localAddr: where("tunnel.local_addr"),
+    ...(Object.keys(ingress).length === 0 ? {} : { ingress: section }),
     warnings: [],
     notes,
   };
@@ -123,9 +147,31 @@ function flatten(
   return leaves;
 }
 
+/** A value for the ingress parser: numbers as JSON has them, variables filled in. */
+function readPlain(
+  value: unknown,
+  path: KeyPath,
+  env: Environment,
+  refuse: (path: KeyPath, text: string) => void,
+): unknown {
+  if (typeof value === "bigint") return Number(value);
+  if (typeof value === "string") {
+    const filled = fillIn(value, env);
+    if ("value" in filled) return filled.value;
+    refuse(path, filled.text);
+    return undefined;
+  }
+  if (Array.isArray(value)) return value.map((item, index) => readPlain(item, [...path, index], env, refuse));
+  if (typeof value !== "object" || value === null || value instanceof Date) return value;
+  const entries = Object.entries(value);
+  return Object.fromEntries(entries.map(([key, item]) => [key, readPlain(item, [...path, key], env, refuse)] as const));
+}
+
 function unknownKey(key: string): string {
   const parent = parentOf(key);
-  const siblings = [...KEYS.keys()].filter((known) => parentOf(known) === parent).map(nameOf);
+  const siblings = [...KEYS.keys(), ...INGRESS_KEYS.map((name) => `tunnel.${name}`)]
+    .filter((known) => parentOf(known) === parent)
+    .map(nameOf);
   const elsewhere = [...KEYS.keys()].find((known) => nameOf(known) === nameOf(key));
   let right = nearest(nameOf(key), siblings);
   if (elsewhere !== undefined) right = `${nameOf(key)} under [${parentOf(elsewhere)}]`;

@@ -62,6 +62,8 @@ export interface TunnelConfig {
   readonly metrics: MetricsConfig | undefined;
   /** `Cf-Warp-Tag-<name>` headers for the origin, beside ID. */
   readonly tags: readonly { readonly name: string; readonly value: string }[];
+  /** Counts before what any configuration, remote ones too, says about flows of the private network; 0 = no limit. */
+  readonly maxActiveFlows: number | undefined;
   /** Extra feature strings for the registration. */
   readonly features: readonly string[];
 }

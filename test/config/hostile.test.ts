@@ -3,7 +3,10 @@ import fc from "fast-check";
 import { stringify } from "smol-toml";
 import { describe, it } from "vitest";
 import { readCommandLine } from "../../src/cli/flags.ts";
+import type { ConfigFile } from "../../src/config/config-file.ts";
 import { CredentialsError, parseCredentials } from "../../src/config/credentials.ts";
+import { checkIngress } from "../../src/config/ingress-check.ts";
+import type { KeyPath } from "../../src/config/key-path.ts";
 import { formatDuration, parseDuration } from "../../src/proxy/ingress/duration.ts";
 import { ConfigError } from "../../src/config/problem.ts";
 import { Scrubber } from "../../src/redact.ts";
@@ -23,6 +26,14 @@ function onlyThrows(kind: abstract new (...args: never[]) => Error, run: () => u
   }
 }
 
+function readRules({ ingress }: ConfigFile): void {
+  if (ingress === undefined) return;
+  // Everything that is found has a place.
+  for (const warning of checkIngress(ingress, {}).warnings) {
+    if (!/^f:\d+(?::\d+)?: /.test(warning)) throw new Error(`no place in ${warning}`);
+  }
+}
+
 /** A document made of plausible pieces, so that many get past the syntax. */
 function document(pieces: readonly string[]): fc.Arbitrary<string> {
   const piece = fc.oneof({ weight: 8, arbitrary: fc.constantFrom(...pieces) }, { weight: 1, arbitrary: fc.string() });
@@ -32,6 +43,10 @@ function document(pieces: readonly string[]): fc.Arbitrary<string> {
 const TOML = [
   "[tunnel]\n",
   "[tunnel.cloudflare]\n",
+  "[[tunnel.ingress]]\n",
+  "[tunnel.ingress.originRequest]\n",
+  "service = 'http://a'\n",
+  "ingress",
   "[[x]]\n",
   "mode",
   "token",
@@ -65,6 +80,9 @@ const YAML = [
   "ingress",
   "originRequest",
   "service",
+  "hostname",
+  "path",
+  "ingress:\n  - service: http://a\n    originRequest: {",
   "access",
   "tag",
   "retries",
@@ -100,14 +118,16 @@ const YAML = [
 describe("whatever is read", () => {
   it("TOML", () => {
     fc.assert(
-      fc.property(document(TOML), (text) => onlyThrows(ConfigError, () => parseTomlConfig(text, "f", { A: "x" }))),
+      fc.property(document(TOML), (text) =>
+        onlyThrows(ConfigError, () => readRules(parseTomlConfig(text, "f", { A: "x" }))),
+      ),
       runs,
     );
   });
 
   it("YAML", () => {
     fc.assert(
-      fc.property(document(YAML), (text) => onlyThrows(ConfigError, () => parseYamlConfig(text, "f"))),
+      fc.property(document(YAML), (text) => onlyThrows(ConfigError, () => readRules(parseYamlConfig(text, "f", {})))),
       runs,
     );
   });
@@ -177,14 +197,14 @@ describe("locateTomlKeys", () => {
         const text = stringify(value as Parameters<typeof stringify>[0]);
         const rows = text.split("\n");
         const lines = locateTomlKeys(text);
-        const visit = (node: unknown, path: string): boolean =>
+        const visit = (node: unknown, above: KeyPath): boolean =>
           Object.entries(node as Record<string, unknown>).every(([name, child]) => {
-            const full = path === "" ? name : `${path}.${name}`;
-            if (typeof child === "object" && !Array.isArray(child)) return visit(child, full);
-            const line = lines.get(full);
+            const path = [...above, name];
+            if (typeof child === "object" && !Array.isArray(child)) return visit(child, path);
+            const line = lines.get(path);
             return line !== undefined && (rows[line - 1] ?? "").includes(name);
           });
-        return visit(value, "");
+        return visit(value, []);
       }),
       runs,
     );

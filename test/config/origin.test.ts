@@ -38,20 +38,21 @@ describe("a URL", () => {
     });
   });
 
-  it.each(["tcp://localhost:22", "ssh://localhost", "rdp://host:3389", "smb://host", "hello_world", "bastion"])(
-    "%s is not there yet, and the error says what is",
-    (text) => {
-      expect(() => parseOrigin(text)).toThrow(/^origin: .* is not there yet; an http or https URL/);
-    },
-  );
+  it.each([
+    ["tcp://localhost:22", { kind: "tcp", scheme: "tcp", host: "localhost", port: 22 }],
+    ["ssh://localhost", { kind: "tcp", scheme: "ssh", host: "localhost", port: 22 }],
+    ["hello_world", { kind: "hello-world" }],
+    ["http_status:418", { kind: "status", status: 418 }],
+  ])("%s is the service of that name", (text, service) => {
+    expect(parseOrigin(text)).toEqual(service);
+  });
 
   it.each(["", "http://", "ftp://host", "http://host:99999", "http://a b"])("%j is refused", (text) => {
     expect(() => parseOrigin(text)).toThrow(ConfigError);
   });
 
   it("object of another scheme is refused", () => {
-    expect(() => parseOrigin(new URL("ssh://localhost"))).toThrow(/not there yet/);
-    expect(() => parseOrigin(new URL("file:///etc/passwd"))).toThrow(/^origin: found .* would be right$/);
+    expect(() => parseOrigin(new URL("file:///etc/passwd"))).toThrow(/^origin: found the scheme "file"/);
   });
 });
 

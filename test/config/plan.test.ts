@@ -7,6 +7,7 @@ import { loadConfigFile } from "../../src/config/files.ts";
 import { MergedSettings } from "../../src/config/merged.ts";
 import { type Plan, planTunnel } from "../../src/config/plan.ts";
 import { findSetting, isProblem, readSettingText, type Setting, type SettingLayer } from "../../src/config/settings.ts";
+import { createAuthority } from "../../src/mock-edge/ca.ts";
 import { makeCredentials } from "./make-credentials.ts";
 
 let directory: string;
@@ -283,12 +284,15 @@ describe("the service", () => {
     });
   });
 
-  it.each(["tcp://localhost:22", "ssh://localhost", "hello_world", "socks-proxy"])(
-    "says that %s is not there yet",
-    async (url) => {
-      expect((await failure({ flags: { url } })).message).toMatch(/^--url: .* is not there yet; an http or https URL/);
-    },
-  );
+  it.each([
+    ["tcp://localhost:22", { kind: "tcp", scheme: "tcp", host: "localhost", port: 22 }],
+    ["ssh://localhost/path", { kind: "tcp", scheme: "ssh", host: "localhost", port: 22 }],
+    ["hello_world", { kind: "hello-world" }],
+    ["socks-proxy", { kind: "socks-proxy" }],
+    ["h2c://localhost:1", { kind: "url", url: new URL("h2c://localhost:1") }],
+  ])("takes what rules take: %s", async (url, service) => {
+    expect((await plan({ flags: { url } })).config.ingress.rules[0]?.service).toEqual(service);
+  });
 
   it.each(["ftp://x", "http://", "http://a:99999", "localhost:0", "a b"])("refuses %s", async (url) => {
     expect((await failure({ flags: { url } })).message).toContain("--url: found ");
@@ -312,12 +316,18 @@ describe("the service", () => {
   });
 
   it("is missing: 503 for a named tunnel, an error for the others", async () => {
-    const { config, warnings } = await plan({ run: true, flags: { token: made.token } });
-    expect(config.ingress.rules[0]?.service).toEqual({ kind: "status", status: 503 });
-    expect(warnings[0]).toContain("503");
+    // The tunnel of a token mostly has its rules at Cloudflare; credentials are those of a tunnel without.
+    const remote = await plan({ run: true, flags: { token: made.token } });
+    expect(remote.config.ingress.rules).toMatchObject([{ hostname: "", service: { kind: "status", status: 503 } }]);
+    expect(remote.warnings).toEqual([]);
+    const local = await plan({ run: true, flags: { "credentials-contents": made.json } });
+    expect(local.config.ingress.rules).toMatchObject([{ service: { kind: "status", status: 503 } }]);
+    expect(local.warnings).toEqual([
+      "No ingress rules were defined in provided config (if any) nor from the cli, underpass will return 503 for all incoming HTTP requests",
+    ]);
     const file = { name: "u.toml", text: '[tunnel]\nbackend = "cloudflare"\n' };
     expect((await failure({ file })).message).toBe(
-      'u.toml:1: tunnel.local_addr: found nothing; host:port such as "127.0.0.1:8080" would be right',
+      'u.toml:1: tunnel.local_addr: found nothing; host:port such as "127.0.0.1:8080", or rules in [[tunnel.ingress]], would be right',
     );
     expect((await plan({ file, flags: { url: "1" } })).config.ingress.rules[0]?.service).toMatchObject({ kind: "url" });
   });
@@ -390,7 +400,7 @@ describe("the other settings", () => {
 
   it("tags, features, edges and PEM files are read", async () => {
     const pem = join(directory, "ca.pem");
-    writeFileSync(pem, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    writeFileSync(pem, createAuthority().certPem);
     const flags = {
       url: "1",
       tag: "a=b,c=d=e",
@@ -425,10 +435,8 @@ describe("features that are not there", () => {
       "no-autoupdate": "true",
       "no-prechecks": "true",
       "management-diagnostics": "false",
-      "hello-world": "false",
-      "http2-origin": "false",
       "autoupdate-freq": "0s",
-      "max-active-flows": "0",
+      "write-stream-timeout": "0s",
       "trace-output": "",
     };
     expect((await plan({ flags })).notes).toEqual([]);
@@ -450,16 +458,17 @@ describe("features that are not there", () => {
       "24h",
       "--autoupdate-freq: found 24h0m0s, but self-update is not there yet; nothing would be right",
     ],
-    ["bastion", "true", "--bastion: found true, but the jump host is not there yet; false, or nothing, would be right"],
     ["name", "x", '--name: found "x", but creating a tunnel is not there yet; nothing would be right'],
   ])("can't be turned on: --%s=%s", async (name, value, message) => {
     expect(await failure({ flags: { url: "1", [name]: value } })).toEqual({ code: "ERR_UNDERPASS_CONFIG", message });
   });
 
   it("can't be turned on by the environment or a file either", async () => {
-    expect((await failure({ flags: { url: "1" }, env: { TUNNEL_BASTION: "1" } })).message).toMatch(/^TUNNEL_BASTION: /);
+    expect((await failure({ flags: { url: "1" }, env: { TUNNEL_TRACE_OUTPUT: "x" } })).message).toMatch(
+      /^TUNNEL_TRACE_OUTPUT: /,
+    );
     const file = { name: "c.yml", text: "url: http://a\nno-autoupdate: false\n" };
-    expect((await failure({ file })).message).toMatch(/^c\.yml:2: no-autoupdate: found false, but self-update/);
+    expect((await failure({ file })).message).toMatch(/^c\.yml:2:1: no-autoupdate: found false, but self-update/);
   });
 
   it("what has no effect is named on one line", async () => {

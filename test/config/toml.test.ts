@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { ConfigFile } from "../../src/config/config-file.ts";
+import { checkIngress } from "../../src/config/ingress-check.ts";
 import { ConfigError } from "../../src/config/problem.ts";
 import { parseTomlConfig } from "../../src/config/toml.ts";
 import { locateTomlKeys } from "../../src/config/toml-lines.ts";
@@ -208,6 +209,81 @@ describe("wrong values", () => {
   });
 });
 
+describe("ingress rules", () => {
+  const text = `[tunnel]
+backend = "cloudflare"
+[[tunnel.ingress]]
+hostname = "app.example.com"
+path = "^/api"
+service = "http://localhost:\${PORT}"
+[tunnel.ingress.originRequest]
+connectTimeout = 5
+requestHeaders = { set = { "X-From" = "\${NAME}" }, remove = ["cookie"] }
+[[tunnel.ingress]]
+service = "http_status:404"
+[tunnel.originRequest]
+noTLSVerify = true
+tlsTimeout = "2s"
+[tunnel.warp-routing]
+maxActiveFlows = 7
+`;
+
+  it("have the shape that they have in YAML", () => {
+    const file = parseTomlConfig(text, "u.toml", { PORT: "81", NAME: "lab" });
+    if (file.ingress === undefined) throw new Error("no rules");
+    const { ingress, warnings } = checkIngress(file.ingress, {});
+    expect(ingress).toMatchObject({
+      rules: [
+        {
+          hostname: "app.example.com",
+          path: "^/api",
+          service: { url: new URL("http://localhost:81") },
+          originRequest: {
+            connectTimeoutMs: 5000,
+            tlsTimeoutMs: 2000,
+            noTLSVerify: true,
+            requestHeaders: { set: [{ name: "X-From", value: "lab" }], remove: ["cookie"] },
+          },
+        },
+        { hostname: "", service: { status: 404 }, originRequest: { connectTimeoutMs: 30_000, noTLSVerify: true } },
+      ],
+      warpRouting: { maxActiveFlows: 7 },
+    });
+    expect(warnings).toEqual([]);
+  });
+
+  it.each([
+    [
+      'path = "^/api"',
+      'path = "("',
+      /^u\.toml:5: tunnel\.ingress\[0\]\.path: rule 1 \(app\.example\.com\): found "\("/,
+    ],
+    ["connectTimeout = 5", "connectTimeout = -5", /^u\.toml:8: tunnel\.ingress\[0\]\.originRequest\.connectTimeout: /],
+    // An unknown key is an error here, as elsewhere in this file.
+    [
+      "connectTimeout = 5",
+      "conectTimeout = 5",
+      /^u\.toml:8: .*unknown key "conectTimeout".*did you mean connectTimeout/,
+    ],
+    ['"http_status:404"', '"http_status:99"', /^u\.toml:11: tunnel\.ingress\[1\]\.service: rule 2: /],
+    ["noTLSVerify = true", "noTLSVerify = 1979-05-27", /^u\.toml:13: tunnel\.originRequest\.noTLSVerify: found a date/],
+    ["= 7", "= 7.5", /^u\.toml:16: tunnel\.warp-routing\.maxActiveFlows: found 7\.5/],
+    ["${PORT}", "${NOPE}", /^u\.toml:6: tunnel\.ingress\[0\]\.service: found \$\{NOPE\}, .* is not set[^\n]*$/],
+    ['"cloudflare"', '"x"\nlocal_addr = "a:1"', /u\.toml:3: tunnel\.local_addr: given beside \[\[tunnel\.ingress\]\]/],
+  ])("name the line of what is wrong: %s", (from, to, message) => {
+    const broken = text.replace(from, to);
+    let found = "";
+    try {
+      const { ingress } = parseTomlConfig(broken, "u.toml", { PORT: "1", NAME: "x" });
+      if (ingress !== undefined) checkIngress(ingress, {});
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      found = error.message;
+    }
+    expect(found).toMatch(message);
+  });
+});
+
 describe("${NAME}", () => {
   it("is read from the environment, in any text", () => {
     const env = { T: "secret-token", H: "example.com", PORT: "9000" };
@@ -265,22 +341,36 @@ describe("locateTomlKeys", () => {
       'n = "a\\"b" ', // 14
       "[[arr]]", // 15
       "last = 1", // 16
+      "[[arr.sub]]", // 17
+      "x = 1", // 18
+      "[[arr.sub]]", // 19
+      "[arr.sub.deep]", // 20
+      "y = 1", // 21
     ].join("\n");
-    expect(Object.fromEntries(locateTomlKeys(text))).toEqual({
-      top: 2,
-      list: 5,
-      a: 8,
-      "a.b.c": 8,
-      "a.b.c.x": 9,
-      "a.b.c.x.y": 9,
-      "a.b.c.x.y.k": 9,
-      "a.b.c.x.y.l": 9,
-      "a.b.c.x.y.l.m": 9,
-      "a.b.c.s": 10,
-      "a.b.c.after": 12,
-      arr: 13,
-      "arr.n": 14,
-      "arr.last": 16,
+    const expected: readonly [string, number][] = [
+      ["top", 2],
+      ["list", 5],
+      ["list/0", 6],
+      ["a", 8],
+      ["a/b.c", 8],
+      ["a/b.c/x/y", 9],
+      ["a/b.c/x/y/k", 9],
+      ["a/b.c/x/y/l/0/m", 9],
+      ["a/b.c/s", 10],
+      ["a/b.c/after", 12],
+      ["arr", 13],
+      ["arr/0/n", 14],
+      ["arr/1", 15],
+      ["arr/1/last", 16],
+      ["arr/1/sub/0/x", 18],
+      ["arr/1/sub/1/deep/y", 21],
+      // What is not there is found above.
+      ["arr/1/sub/1/deep/z/zz", 20],
+    ];
+    const lines = locateTomlKeys(text);
+    const found = expected.map(([path]) => {
+      return [path, lines.find(path.split("/").map((part) => (/^\d$/.test(part) ? Number(part) : part)))] as const;
     });
+    expect(found).toEqual(expected);
   });
 });

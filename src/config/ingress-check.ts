@@ -1,0 +1,35 @@
+import { type IngressProblem, parseIngress } from "../proxy/ingress/parse.ts";
+import type { Ingress } from "../types.ts";
+import type { IngressSection } from "./config-file.ts";
+import { expandHome, readTextFile } from "./files.ts";
+import type { Environment } from "./interpolate.ts";
+import { ConfigError, type ConfigProblem, formatProblem } from "./problem.ts";
+
+/** Checks a file's rules. Throws a ConfigError that says all that is wrong with them. */
+export function checkIngress(
+  { source, where, strict }: IngressSection,
+  env: Environment,
+  textOf: (text: string) => string = String,
+): { readonly ingress: Ingress; readonly warnings: readonly string[] } {
+  const parsed = parseIngress(source, { readFile: fileReader(env) });
+  const locate = ({ path, text }: IngressProblem): ConfigProblem => ({ where: where(path), text: textOf(text) });
+  const unknown = strict ? parsed.warnings.filter(({ unknownKey }) => unknownKey) : [];
+  const problems = [...parsed.problems, ...unknown].map(locate);
+  if (parsed.ingress === undefined || problems.length > 0) throw new ConfigError(problems);
+  return { ingress: parsed.ingress, warnings: parsed.warnings.map((warning) => formatProblem(locate(warning))) };
+}
+
+function fileReader(env: Environment): (path: string) => string {
+  return (path) => readTextFile(expandHome(path, env), "");
+}
+
+/** What is wrong with a file's rules, for a file that is wrong elsewhere too. */
+export function ingressProblems(section: IngressSection | undefined, env: Environment): readonly ConfigProblem[] {
+  try {
+    if (section !== undefined) checkIngress(section, env);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+}
