@@ -59,13 +59,12 @@ export type {
  * until it is, or until `signal` ends it.
  */
 export async function connect(options: ConnectOptions): Promise<Tunnel> {
-  const { signal } = options;
-  refuseAborted(signal);
   const [{ readOptions }, { startTunnel }] = await Promise.all([
     import("./connector/options.ts"),
     import("./connector/tunnel.ts"),
   ]);
   const { config, runtime } = readOptions(options);
+  const { signal } = runtime;
   refuseAborted(signal);
   const tunnel = startTunnel(config, runtime);
   try {

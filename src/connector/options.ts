@@ -1,12 +1,13 @@
 /** The library's options as the one TunnelConfig that runs. Errors name the option. */
 import { isIP } from "node:net";
+import { UnderpassError } from "../errors.ts";
 import { parseCredentials } from "../config/credentials.ts";
 import { DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "../config/defaults.ts";
 import { defaultOriginRequest, singleService } from "../proxy/ingress/defaults.ts";
 import { parseHostPort } from "../config/edge-settings.ts";
 import { parseHostname } from "../config/hostname.ts";
 import { type OriginInput, parseOrigin } from "../config/origin.ts";
-import { ConfigError, wrongValue } from "../config/problem.ts";
+import { ConfigError } from "../config/problem.ts";
 import { Secret } from "../config/secret.ts";
 import { parseToken } from "../config/token.ts";
 import type {
@@ -20,6 +21,7 @@ import type {
 } from "../config/tunnel-config.ts";
 import type { Logger, OriginRequestOptions } from "../types.ts";
 import type { TunnelRuntime } from "./api.ts";
+import { OptionChecks } from "./option-values.ts";
 
 /** What a credentials file holds. `tunnelSecret` is bytes, or their standard base64. */
 export interface CredentialsInput {
@@ -65,8 +67,8 @@ export interface ConnectOptions {
   readonly protocol?: ProtocolChoice;
   /** `host:port` of the edge instead of discovery; one connection an entry. */
   readonly edge?: string | readonly string[];
-  /** PEM text of the only authorities that the edge is verified against. */
-  readonly cacert?: string;
+  /** PEM text of the only authorities that the edge is verified against; bytes are taken as UTF-8. */
+  readonly cacert?: string | Uint8Array;
   /** Region of the edge, such as `us`. */
   readonly region?: string;
   /** Default `auto`. */
@@ -101,162 +103,257 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Throws ConfigError or CredentialsError. */
-export function readOptions(options: ConnectOptions): { config: TunnelConfig; runtime: TunnelRuntime } {
-  const identity = readIdentity(options);
-  const health = options.healthCheck === false ? {} : (options.healthCheck ?? {});
-  const { logger, signal } = options;
-  const config: TunnelConfig = {
-    ...defaultTunnelConfig,
-    identity,
-    ingress: singleService(parseOrigin(options.origin), {
-      ...defaultOriginRequest,
-      ...defined(options.originRequest),
-    }),
-    protocol: oneOf("protocol", options.protocol ?? "auto", ["auto", "quic", "http2"]),
-    edge: readEdge(options.edge),
-    region: readRegion(options.region, identity),
-    ...readAddressing(options),
-    cacert: options.cacert,
-    postQuantum: options.postQuantum ?? false,
-    haConnections: whole("haConnections", options.haConnections ?? (identity.mode === "quick" ? 1 : 4), 1, 64),
-    retries: whole("retries", options.retries ?? defaultTunnelConfig.retries, 0, Number.MAX_SAFE_INTEGER),
-    gracePeriodMs: milliseconds("gracePeriod", options.gracePeriod ?? defaultTunnelConfig.gracePeriodMs, 0, 180_000),
-    rpcTimeoutMs: milliseconds("rpcTimeout", options.rpcTimeout ?? defaultTunnelConfig.rpcTimeoutMs, 1),
-    memoryLimitBytes: whole(
+/** Every option, so that a misspelt one is told. */
+const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
+  token: true,
+  credentials: true,
+  quick: true,
+  origin: true,
+  originRequest: true,
+  hostname: true,
+  protocol: true,
+  edge: true,
+  cacert: true,
+  region: true,
+  edgeIpVersion: true,
+  edgeBindAddress: true,
+  postQuantum: true,
+  haConnections: true,
+  retries: true,
+  gracePeriod: true,
+  rpcTimeout: true,
+  memoryLimit: true,
+  metrics: true,
+  healthCheck: true,
+  tags: true,
+  features: true,
+  quickService: true,
+  logger: true,
+  signal: true,
+};
+
+const HEALTH_OPTIONS: Readonly<Record<keyof HealthCheckOptions, true>> = {
+  interval: true,
+  maxFailures: true,
+  path: true,
+  url: true,
+  lookup: true,
+  probe: true,
+};
+
+/** Throws a ConfigError that tells all that is wrong, or a CredentialsError where only the credentials are. */
+export function readOptions(given: ConnectOptions): { config: TunnelConfig; runtime: TunnelRuntime } {
+  const checks = new OptionChecks();
+  const options = checks.table("options", given ?? null, Object.keys(OPTIONS)) as unknown as ConnectOptions;
+  const identity = readIdentity(options, checks);
+  const fallback = defaultTunnelConfig;
+  const ingress = attempt(checks, () =>
+    singleService(parseOrigin(options.origin), readOriginRequest(options.originRequest, checks)),
+  );
+  const config: Omit<TunnelConfig, "identity" | "ingress"> = {
+    ...fallback,
+    protocol: checks.oneOf("protocol", options.protocol, "auto", ["auto", "quic", "http2"]),
+    edge: readEdge(options.edge, checks),
+    region: readRegion(options.region, identity, checks),
+    ...readAddressing(options, checks),
+    cacert: readCacert(options.cacert, checks),
+    postQuantum: checks.flag("postQuantum", options.postQuantum, false),
+    haConnections: checks.whole("haConnections", options.haConnections, identity?.mode === "quick" ? 1 : 4, 1, 64),
+    retries: checks.whole("retries", options.retries, fallback.retries, 0, Number.MAX_SAFE_INTEGER),
+    gracePeriodMs: checks.milliseconds("gracePeriod", options.gracePeriod, fallback.gracePeriodMs, 0, 180_000),
+    rpcTimeoutMs: checks.milliseconds("rpcTimeout", options.rpcTimeout, fallback.rpcTimeoutMs, 1),
+    memoryLimitBytes: checks.whole(
       "memoryLimit",
-      options.memoryLimit ?? defaultTunnelConfig.memoryLimitBytes,
+      options.memoryLimit,
+      fallback.memoryLimitBytes,
       1024 * 1024,
       Number.MAX_SAFE_INTEGER,
     ),
-    healthCheck: readHealthCheck(health, options.healthCheck === false),
-    metrics: readMetrics(options.metrics),
-    tags: Object.entries(options.tags ?? {}).map(([name, value]) => ({ name, value: readTag(name, value) })),
-    features: options.features ?? [],
+    healthCheck: readHealthCheck(options.healthCheck, checks),
+    metrics: readMetrics(options.metrics, checks),
+    tags: readTags(options.tags, checks),
+    features: checks.texts("features", options.features),
   };
-  const runtime: TunnelRuntime = {
+  const runtime = readRuntime(options, checks);
+  if (checks.problems.length > 0 || identity === undefined || ingress === undefined) {
+    throw new ConfigError(checks.problems);
+  }
+  return { config: { ...config, identity, ingress }, runtime };
+}
+
+/** What reads one option and throws, as one more place where all problems are collected. */
+function attempt<T>(checks: OptionChecks, read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    checks.problems.push(...error.problems);
+    return undefined;
+  }
+}
+
+function readRuntime(options: ConnectOptions, checks: OptionChecks): TunnelRuntime {
+  const logger = checks.methods(
+    "logger",
+    options.logger,
+    ["debug", "info", "warn", "error"],
+    "an object with the methods debug, info, warn and error",
+  );
+  const signal = checks.methods("signal", options.signal, ["addEventListener"], "an AbortSignal");
+  const { lookup, probe, url } = typeof options.healthCheck === "object" ? options.healthCheck : {};
+  const probeUrl = url === undefined ? undefined : checks.url("healthCheck.url", url);
+  if (probe !== undefined && typeof probe !== "function") checks.wrong("healthCheck.probe", probe, "a function");
+  if (lookup !== undefined && typeof lookup !== "function") checks.wrong("healthCheck.lookup", lookup, "a function");
+  return {
     ...(logger === undefined ? {} : { logger }),
     ...(signal === undefined ? {} : { signal }),
-    ...(health.probe === undefined ? {} : { probe: health.probe }),
-    ...(health.url === undefined ? {} : { probeUrl: readUrl("healthCheck.url", health.url) }),
-    ...(health.lookup === undefined ? {} : { probeLookup: health.lookup }),
+    ...(probe === undefined ? {} : { probe }),
+    ...(probeUrl === undefined ? {} : { probeUrl }),
+    ...(lookup === undefined ? {} : { probeLookup: lookup }),
   };
-  return { config, runtime };
 }
 
-function readIdentity(options: ConnectOptions): TunnelIdentity {
-  const { credentials, quick, token } = options;
-  if (token !== undefined && credentials !== undefined)
-    refuse("credentials", "given beside token; one of them would be right");
-  if (token === undefined && credentials === undefined) {
-    if (quick === false) refuse("quick", "found false, and neither token nor credentials; one of them would be right");
-    const service = options.quickService ?? DEFAULT_QUICK_SERVICE;
-    const url = readUrl("quickService", service);
-    return { mode: "quick", quickService: url.href.replace(/\/+$/, "") };
+function readIdentity(options: ConnectOptions, checks: OptionChecks): TunnelIdentity | undefined {
+  const { credentials } = options;
+  const token = checks.text("token", options.token);
+  const quick = checks.flag("quick", options.quick, options.token === undefined && credentials === undefined);
+  if (options.token !== undefined && credentials !== undefined) {
+    checks.refuse("credentials", "given beside token; one of them would be right");
+    return undefined;
   }
-  if (quick === true) refuse("quick", "found true beside a tunnel of your own; without it the tunnel is named");
-  return {
-    mode: "named",
-    credentials: token === undefined ? readCredentials(credentials ?? "") : parseToken(token),
-    hostname: readHostname(options.hostname),
-  };
+  if (options.token === undefined && credentials === undefined) {
+    if (!quick) checks.refuse("quick", "found false, and neither token nor credentials; one of them would be right");
+    const url = checks.url("quickService", options.quickService ?? DEFAULT_QUICK_SERVICE);
+    return url && { mode: "quick", quickService: url.href.replace(/\/+$/, "") };
+  }
+  if (quick) checks.refuse("quick", "found true beside a tunnel of your own; without it the tunnel is named");
+  const hostname = readHostname(options.hostname, checks);
+  const read = credentials === undefined ? token && parseTokenOf(token, checks) : readCredentials(credentials, checks);
+  return read ? { mode: "named", credentials: read, hostname } : undefined;
 }
 
-function readCredentials(given: CredentialsInput | string): TunnelCredentials {
-  if (typeof given === "string") return parseCredentials(given, "credentials");
-  const { tunnelSecret } = given;
-  const bytes = tunnelSecret instanceof Secret ? tunnelSecret.reveal() : tunnelSecret;
-  const secret = typeof bytes === "string" ? bytes : Buffer.from(bytes).toString("base64");
-  return parseCredentials(JSON.stringify({ ...given, tunnelSecret: secret }), "credentials");
+/** A CredentialsError says more by itself; where other options are wrong too it is told with them. */
+function withCredentials<T>(checks: OptionChecks, where: string, read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof UnderpassError) || checks.problems.length === 0) throw error;
+    checks.refuse(where, error.message);
+    return undefined;
+  }
 }
 
-function readHostname(given: string | undefined): string | undefined {
-  if (given === undefined) return undefined;
-  return parseHostname(given) ?? wrong("hostname", given, 'a host name such as "agent.example.com"');
+function parseTokenOf(token: string, checks: OptionChecks): TunnelCredentials | undefined {
+  return withCredentials(checks, "token", () => parseToken(token));
 }
 
-function readEdge(given: string | readonly string[] | undefined): readonly string[] {
-  const edge = typeof given === "string" ? given.split(",") : (given ?? []);
-  for (const entry of edge) if (!parseHostPort(entry)?.host) wrong("edge", entry, "host:port");
+function readCredentials(given: CredentialsInput | string, checks: OptionChecks): TunnelCredentials | undefined {
+  return withCredentials(checks, "credentials", () => {
+    if (typeof given === "string") return parseCredentials(given, "credentials");
+    const { tunnelSecret } = given;
+    const bytes = tunnelSecret instanceof Secret ? tunnelSecret.reveal() : tunnelSecret;
+    const secret = bytes instanceof Uint8Array ? Buffer.from(bytes).toString("base64") : bytes;
+    return parseCredentials(JSON.stringify({ ...given, tunnelSecret: secret }), "credentials");
+  });
+}
+
+function readHostname(given: unknown, checks: OptionChecks): string | undefined {
+  const text = checks.text("hostname", given);
+  if (text === undefined) return undefined;
+  const hostname = parseHostname(text);
+  if (hostname === undefined) checks.wrong("hostname", text, 'a host name such as "agent.example.com"');
+  return hostname;
+}
+
+/** An empty list is no wish for discovery: it would send the credentials to the public edge. */
+function readEdge(given: unknown, checks: OptionChecks): readonly string[] {
+  if (given === undefined) return [];
+  const edge = typeof given === "string" ? given.split(",") : checks.texts("edge", given);
+  if (Array.isArray(given) && given.length === 0) {
+    checks.wrong("edge", given, "at least one host:port, or no option `edge` for discovery,");
+  }
+  for (const entry of edge) if (!parseHostPort(entry)?.host) checks.wrong("edge", entry, "host:port");
   return edge;
 }
 
-function readRegion(given: string | undefined, identity: TunnelIdentity): string | undefined {
-  if (given !== undefined && identity.mode === "named" && identity.credentials.endpoint !== undefined) {
-    refuse("region", `given beside a token that has an endpoint ("${identity.credentials.endpoint}"); leave it out`);
+function readCacert(given: unknown, checks: OptionChecks): string | undefined {
+  return checks.text("cacert", given instanceof Uint8Array ? Buffer.from(given).toString("utf8") : given);
+}
+
+function readRegion(given: unknown, identity: TunnelIdentity | undefined, checks: OptionChecks): string | undefined {
+  const region = checks.text("region", given);
+  if (region !== undefined && identity?.mode === "named" && identity.credentials.endpoint !== undefined) {
+    const { endpoint } = identity.credentials;
+    checks.refuse("region", `given beside a token that has an endpoint ("${endpoint}"); leave it out`);
   }
-  return given === "" ? undefined : given;
+  return region === "" ? undefined : region;
 }
 
 /** A bind address decides the IP version, as in cloudflared. */
-function readAddressing(options: ConnectOptions): Pick<TunnelConfig, "edgeIpVersion" | "edgeBindAddress"> {
-  const { edgeBindAddress } = options;
-  const version = oneOf("edgeIpVersion", String(options.edgeIpVersion ?? "auto"), ["auto", "4", "6"]);
-  if (edgeBindAddress === undefined) return { edgeIpVersion: version, edgeBindAddress };
+function readAddressing(
+  options: ConnectOptions,
+  checks: OptionChecks,
+): Pick<TunnelConfig, "edgeIpVersion" | "edgeBindAddress"> {
+  const edgeIpVersion = checks.oneOf("edgeIpVersion", options.edgeIpVersion, "auto", ["auto", "4", "6"]);
+  const edgeBindAddress = checks.text("edgeBindAddress", options.edgeBindAddress);
+  if (edgeBindAddress === undefined) return { edgeIpVersion, edgeBindAddress };
   const family = isIP(edgeBindAddress);
-  if (family === 0) wrong("edgeBindAddress", edgeBindAddress, "an IP address of this machine");
+  if (family === 0) checks.wrong("edgeBindAddress", edgeBindAddress, "an IP address of this machine");
   return { edgeIpVersion: family === 6 ? "6" : "4", edgeBindAddress };
 }
 
-function readHealthCheck(options: HealthCheckOptions, off: boolean): HealthCheckConfig {
+function readHealthCheck(given: unknown, checks: OptionChecks): HealthCheckConfig {
   const fallback = defaultTunnelConfig.healthCheck;
-  const path = options.path ?? fallback.path;
-  if (!/^\/[\x21-\x7e]*$/.test(path)) wrong("healthCheck.path", path, "a path such as /health");
+  const options = given === false ? {} : checks.table("healthCheck", given, Object.keys(HEALTH_OPTIONS));
+  const path = checks.text("healthCheck.path", options.path) ?? fallback.path;
+  if (!/^\/[\x21-\x7e]*$/.test(path)) checks.wrong("healthCheck.path", path, "a path such as /health");
+  const intervalMs = checks.milliseconds("healthCheck.interval", options.interval, fallback.intervalMs, 1);
   return {
-    intervalMs: off ? 0 : milliseconds("healthCheck.interval", options.interval ?? fallback.intervalMs, 1),
-    maxFailures: whole("healthCheck.maxFailures", options.maxFailures ?? fallback.maxFailures, 1, 1_000_000),
+    intervalMs: given === false ? 0 : intervalMs,
+    maxFailures: checks.whole("healthCheck.maxFailures", options.maxFailures, fallback.maxFailures, 1, 1_000_000),
     path,
   };
 }
 
-function readMetrics(given: ConnectOptions["metrics"]): MetricsConfig | undefined {
+function readMetrics(given: unknown, checks: OptionChecks): MetricsConfig | undefined {
   if (given === undefined) return undefined;
   if (given === true) return { kind: "default" };
   if (typeof given === "number") {
-    return { kind: "address", host: "127.0.0.1", port: whole("metrics", given, 0, 65_535) };
+    return { kind: "address", host: "127.0.0.1", port: checks.whole("metrics", given, 0, 0, 65_535) };
   }
-  const address = parseHostPort(given) ?? wrong("metrics", given, 'a port, or host:port such as "127.0.0.1:20241"');
-  return { kind: "address", ...address };
+  const address = typeof given === "string" ? parseHostPort(given) : undefined;
+  if (address !== undefined) return { kind: "address", ...address };
+  checks.wrong("metrics", given, 'a port, host:port such as "127.0.0.1:20241", or true');
+  return undefined;
 }
 
-function readTag(name: string, value: string): string {
-  if (!/^[!#$%&'*+.^`|~\w-]+$/.test(name)) wrong("tags", name, "names made of letters, digits and -");
-  if (!/^[\x20-\x7e]*$/.test(value)) wrong(`tags.${name}`, value, "printable ASCII");
-  return value;
+function readTags(given: unknown, checks: OptionChecks): TunnelConfig["tags"] {
+  return Object.entries(checks.table("tags", given, undefined)).map(([name, value]) => {
+    if (!/^[!#$%&'*+.^`|~\w-]+$/.test(name)) checks.wrong("tags", name, "names made of letters, digits and -");
+    if (typeof value !== "string" || !/^[\x20-\x7e]*$/.test(value))
+      checks.wrong(`tags.${name}`, value, "printable ASCII");
+    return { name, value: String(value) };
+  });
 }
 
-function readUrl(option: string, given: string | URL): URL {
-  const url = URL.canParse(given) ? new URL(given) : undefined;
-  if (url?.protocol === "http:" || url?.protocol === "https:") return url;
-  return wrong(option, String(given), "an http or https URL");
+/** Each option must be of its default's kind; those without a default are texts, or tables that TypeScript alone checks. */
+function readOriginRequest(given: unknown, checks: OptionChecks): OriginRequestOptions {
+  const where = "originRequest";
+  const options = checks.table(where, given, Object.keys(defaultOriginRequest));
+  const chosen = Object.entries(options).filter(([name, value]) => {
+    if (value === undefined) return false;
+    const fallback: unknown = Reflect.get(defaultOriginRequest, name);
+    const expected = fallback === undefined ? undefined : typeof fallback;
+    if (expected === undefined || (typeof value === expected && !Number.isNaN(value))) return true;
+    checks.wrong(`${where}.${name}`, value, KINDS[expected] ?? `a value of type ${expected}`);
+    return false;
+  });
+  return { ...defaultOriginRequest, ...Object.fromEntries(chosen) };
 }
 
-function whole(option: string, value: number, low: number, high: number): number {
-  if (Number.isInteger(value) && value >= low && value <= high) return value;
-  const range = high > 1e9 ? `from ${low} on` : `from ${low} to ${high}`;
-  return wrong(option, value, `a whole number ${range}`);
-}
-
-/** Node's timers take 24 days. */
-function milliseconds(option: string, value: number, low: number, high = 2 ** 31 - 1): number {
-  if (typeof value === "number" && value >= low && value <= high) return value;
-  return wrong(option, value, `milliseconds from ${low} to ${high}`);
-}
-
-function oneOf<T extends string>(option: string, value: string, choices: readonly T[]): T {
-  const found = choices.find((choice) => choice === value);
-  return found ?? wrong(option, value, choices.map((choice) => `"${choice}"`).join(", "));
-}
-
-/** Without the keys whose value is undefined, which would hide a default. */
-function defined<T extends object>(values: T | undefined): Partial<T> {
-  return Object.fromEntries(Object.entries(values ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>;
-}
-
-function wrong(option: string, found: unknown, expected: string): never {
-  throw new ConfigError([wrongValue(option, found, expected)]);
-}
-
-function refuse(option: string, text: string): never {
-  throw new ConfigError([{ where: option, text }]);
-}
+const KINDS: Readonly<Record<string, string>> = {
+  number: "a number",
+  boolean: "true or false",
+  string: "a text",
+  object: "an object",
+};

@@ -4,7 +4,7 @@ import type { TunnelEvents } from "./api.ts";
 
 type Listener<E extends keyof TunnelEvents> = (...args: TunnelEvents[E]) => void;
 
-/** Typed events. A listener that throws is logged: it is no reason for a tunnel to end, nor for others not to hear. */
+/** Typed events. A listener that throws, or an asynchronous one that rejects, is logged: it is no reason for a tunnel to end, nor for others not to hear. */
 export class TunnelEmitter {
   readonly #emitter = new EventEmitter();
   readonly #logger: Logger;
@@ -33,10 +33,15 @@ export class TunnelEmitter {
     // Raw listeners, so that those added by `once` take themselves off.
     for (const listener of this.#emitter.rawListeners(event)) {
       try {
-        Reflect.apply(listener, undefined, args);
+        const returned: unknown = Reflect.apply(listener, undefined, args);
+        if (returned instanceof Promise) returned.catch((error: unknown) => this.#threw(event, error));
       } catch (error) {
-        this.#logger.error(`A listener of the event "${event}" threw`, { error });
+        this.#threw(event, error);
       }
     }
+  }
+
+  #threw(event: string, error: unknown): void {
+    this.#logger.error(`A listener of the event "${event}" threw`, { error });
   }
 }

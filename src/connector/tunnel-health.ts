@@ -111,13 +111,15 @@ export class TunnelHealth {
     emitter.emit("restarting", delayMs, new HealthCheckError(reason));
   }
 
-  #onVerdict(verdict: Verdict, url: URL | undefined, failures: number): void {
+  #onVerdict(verdict: Verdict, url: URL | undefined, failures: number | undefined): void {
     const { config, emitter, logger, metrics } = this.#options;
     metrics.healthCheck(verdict.kind);
     const text = verdict.kind === "healthy" ? verdict.kind : verdict.message;
     const changed = text !== this.#last;
     this.#last = text;
-    if (verdict.kind === "failed") {
+    if (verdict.kind === "failed" && failures === undefined) {
+      logger.debug("Health check failed; a restart is awaited", { error: verdict.message });
+    } else if (verdict.kind === "failed" && failures !== undefined) {
       const { maxFailures } = config;
       logger.warn("Health check failed", {
         error: verdict.message,

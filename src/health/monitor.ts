@@ -21,13 +21,21 @@ export interface MonitorOptions {
   readonly probe: Probe;
   /** True when the probe's request has come through this tunnel itself since then (performance.now()). */
   readonly carried: (since: number) => boolean;
-  /** The outcome of each check, with the number of failures in a row before it. */
-  readonly onVerdict: (verdict: Verdict, url: URL | undefined, failures: number) => void;
+  /** The outcome of each check, with the number of failures in a row before it; undefined while a restart is awaited. */
+  readonly onVerdict: (verdict: Verdict, url: URL | undefined, failures: number | undefined) => void;
   /** A 2xx came back through the public hostname. */
   readonly onReady: () => void;
   /** A restart is decided; `onRestart` follows after `delayMs` unless a check succeeds before. */
   readonly onRestarting: (delayMs: number, reason: string) => void;
   readonly onRestart: () => void;
+}
+
+/** Programs may inject a probe, and in JavaScript it may resolve with anything. */
+function readAnswer(answer: unknown): { status: number; body: string } {
+  const status: unknown = Reflect.get(Object(answer), "status");
+  const body: unknown = Reflect.get(Object(answer), "body");
+  if (typeof status !== "number") throw new TypeError("the probe's answer has no status");
+  return { status, body: typeof body === "string" ? body : "" };
 }
 
 export class HealthMonitor {
@@ -82,11 +90,12 @@ export class HealthMonitor {
     if (this.#abort.signal.aborted) return;
     // Looked at again: the probe takes its time.
     const verdict = judge({ registered: isRegistered(), probe });
-    onVerdict(verdict, probeUrl(), this.#policy.failures);
+    const awaitsRestart = this.#restartTimer !== undefined;
+    onVerdict(verdict, probeUrl(), awaitsRestart ? undefined : this.#policy.failures);
     if (probe !== undefined) this.#isReady(probe);
-    if (verdict.kind === "healthy" && this.#restartTimer !== undefined) this.#cancelRestart();
+    if (verdict.kind === "healthy") this.#cancelRestart();
     // One restart at a time: what fails while it is awaited is the same failure.
-    if (verdict.kind === "failed" && this.#restartTimer !== undefined) return;
+    if (verdict.kind === "failed" && awaitsRestart) return;
     const step = advance(this.#policy, verdict, config.maxFailures);
     this.#policy = step.state;
     if (verdict.kind === "failed" && step.restart !== undefined) this.#restart(step.restart, verdict.message);
@@ -130,8 +139,8 @@ export class HealthMonitor {
     this.#abort.signal.addEventListener("abort", abort, { once: true });
     try {
       // A probe that does not heed its signal must not stop the checks.
-      const { status, body } = await Promise.race([probe(url, limit.signal), cut]);
-      return { kind: "answer", status, body, carried: carried(since) };
+      const answer: unknown = await Promise.race([probe(url, limit.signal), cut]);
+      return { kind: "answer", ...readAnswer(answer), carried: carried(since) };
     } catch (error) {
       return { kind: "no-answer", error: error instanceof Error ? error : new Error(String(error)) };
     } finally {

@@ -65,6 +65,31 @@ describe("the health check", () => {
     expect(probe).not.toHaveBeenCalled();
   });
 
+  it.each([[{ status: 503 }], ["nonsense"], [undefined], [null], [{ status: "200" }]])(
+    "takes %j, which an injected probe may answer in JavaScript, as a failure and goes on",
+    async (answer) => {
+      url = new URL("https://agent.example.com/");
+      start({
+        probe: () => Promise.resolve(answer as never),
+        config: { intervalMs: 1_000, maxFailures: 9, path: "/" },
+      });
+      await advance(2_000);
+      expect(verdicts.every((verdict) => verdict !== "healthy")).toBe(true);
+      expect(verdicts).toHaveLength(2);
+    },
+  );
+
+  it("does not count what fails while a restart is awaited", async () => {
+    registered = false;
+    const counted: (number | undefined)[] = [];
+    start({
+      config: { intervalMs: 1_000, maxFailures: 2, path: "/" },
+      onVerdict: (_verdict, _url, failures) => counted.push(failures),
+    });
+    await advance(4_000);
+    expect(counted).toEqual([0, 1, undefined, undefined]);
+  });
+
   it("asks for the public hostname where it is known, and not while nothing is registered", async () => {
     url = new URL("https://agent.example.com/health");
     start();
