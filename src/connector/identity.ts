@@ -3,7 +3,7 @@ import type { QuickTunnel, QuickTunnelError } from "../account/quick-tunnel.ts";
 import type { TunnelCredentials } from "../config/tunnel-config.ts";
 import type { Logger } from "../types.ts";
 import { asError } from "./errors.ts";
-import type { CredentialsResult, IdentitySource } from "./parts.ts";
+import type { CredentialsResult, IdentitySource, Refusal } from "./parts.ts";
 
 /** A named tunnel: the credentials never change. */
 export function namedIdentity(credentials: TunnelCredentials, hostname: string | undefined): IdentitySource {
@@ -12,20 +12,25 @@ export function namedIdentity(credentials: TunnelCredentials, hostname: string |
     credentials: () => Promise.resolve(result),
     tunnelId: credentials.tunnelId,
     url: hostname === undefined ? undefined : `https://${hostname}`,
+    replaceable: false,
+    registered() {},
     refused() {},
   };
 }
 
 /**
  * A quick tunnel (operations § 7): one request to the service, whose answer is kept over restarts. A new one, with a new
- * URL, is asked for only when the edge refuses the old credentials.
+ * URL, is asked for only when the edge refuses the old credentials; before the first registration once, as a service that
+ * hands out nothing but dead tunnels is not to be asked for ever.
  */
 export class QuickIdentity implements IdentitySource {
   readonly #request: (signal: AbortSignal) => Promise<QuickTunnel>;
   readonly #announce: (tunnel: QuickTunnel) => void;
   readonly #logger: Logger;
   #tunnel: QuickTunnel | undefined;
-  #refused = false;
+  #refused: Refusal | undefined;
+  #replaceable = true;
+  #everRegistered = false;
   #pending: Promise<CredentialsResult> | undefined;
 
   constructor(
@@ -46,8 +51,12 @@ export class QuickIdentity implements IdentitySource {
     return this.#tunnel === undefined ? undefined : `https://${this.#tunnel.hostname}`;
   }
 
+  get replaceable(): boolean {
+    return this.#replaceable;
+  }
+
   credentials(signal: AbortSignal): Promise<CredentialsResult> {
-    if (this.#tunnel !== undefined && !this.#refused) {
+    if (this.#tunnel !== undefined && this.#refused === undefined) {
       return Promise.resolve({ kind: "credentials", credentials: this.#tunnel.credentials });
     }
     // Several connections may ask at once; the service is asked once.
@@ -57,17 +66,24 @@ export class QuickIdentity implements IdentitySource {
     return this.#pending;
   }
 
-  refused(final: boolean): void {
-    if (final) this.#refused = true;
+  registered(): void {
+    this.#everRegistered = true;
+  }
+
+  refused(how: Refusal): void {
+    this.#refused = how;
   }
 
   async #ask(signal: AbortSignal): Promise<CredentialsResult> {
-    const isFirst = this.#tunnel === undefined;
-    if (!isFirst) this.#logger.warn("The edge refused the quick tunnel's credentials: requesting a new tunnel");
+    const refused = this.#refused;
+    if (refused !== undefined) {
+      this.#logger.warn("The edge refused the quick tunnel's credentials: requesting a new tunnel");
+    }
     try {
       const tunnel = await this.#request(signal);
       this.#tunnel = tunnel;
-      this.#refused = false;
+      this.#refused = undefined;
+      if (refused === "for-good") this.#replaceable = false;
       this.#announce(tunnel);
       return { kind: "credentials", credentials: tunnel.credentials };
     } catch (error) {
@@ -76,7 +92,10 @@ export class QuickIdentity implements IdentitySource {
         error: asError(error),
         retryAfterMs: isQuickTunnelError(error) ? (error.retryAfterMs ?? 0) : 0,
         // A service that answers no has been understood; one that can't be reached may be reached later.
-        final: isFirst && !(isQuickTunnelError(error) && error.code === "ERR_UNDERPASS_QUICK_TUNNEL_UNREACHABLE"),
+        final:
+          !this.#everRegistered &&
+          refused !== "often" &&
+          !(isQuickTunnelError(error) && error.code === "ERR_UNDERPASS_QUICK_TUNNEL_UNREACHABLE"),
       };
     }
   }

@@ -42,6 +42,8 @@ export type CredentialsResult =
       readonly final: boolean;
     };
 
+export type Refusal = "for-good" | "often";
+
 /** Which tunnel the connections register for. A quick tunnel gets its credentials when they are first asked for. */
 export interface IdentitySource {
   /** Never rejects. */
@@ -49,8 +51,12 @@ export interface IdentitySource {
   readonly tunnelId: string | undefined;
   /** Public URL, where it is known. */
   readonly url: string | undefined;
-  /** The edge refused the credentials; `final` when it said that a retry is of no use, or after many retries. */
-  refused(final: boolean): void;
+  /** Whether others can be asked for when the edge refuses the first ones for good. */
+  readonly replaceable: boolean;
+  /** The edge has taken the credentials: from now on the tunnel ends for nothing. */
+  registered(): void;
+  /** The edge refused the credentials: it said that a retry is of no use, or has said no as often as may be retried. */
+  refused(how: Refusal): void;
 }
 
 export interface ConnectorParts {

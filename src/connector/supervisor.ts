@@ -7,7 +7,7 @@ import type { ConnectionInfo } from "./api.ts";
 import type { RetryPlan } from "./backoff.ts";
 import { connectToEdge, type RegisteredConnection } from "./connection.ts";
 import { Deadline, drain } from "./drain.ts";
-import { asError } from "./errors.ts";
+import { asError, type RegistrationRefusedError } from "./errors.ts";
 import type { ConnectorParts } from "./parts.ts";
 import { type Outlived, Slot, type SlotFailure, type SlotHost, type SlotResult } from "./slot.ts";
 
@@ -144,9 +144,13 @@ export class Supervisor implements SlotHost {
 
   isFinal(failure: SlotFailure): boolean {
     if (failure.kind === "unprepared") return failure.final;
-    if (failure.kind !== "refused" || failure.error.shouldRetry || this.#everRegistered) return false;
+    if (failure.kind !== "refused" || this.#everRegistered) return false;
+    return this.#isForGood(failure.error) && !this.#parts.identity.replaceable;
+  }
+
+  #isForGood({ reason, shouldRetry }: RegistrationRefusedError): boolean {
     // The edge says this also of a tunnel that it does not know yet; cloudflared retries it too (wire § 10.4).
-    return !failure.error.reason.includes("Unauthorized");
+    return !shouldRetry && (this.#everRegistered || !reason.includes("Unauthorized"));
   }
 
   gaveUp(slot: Slot, failure: SlotFailure): void {
@@ -162,7 +166,8 @@ export class Supervisor implements SlotHost {
     if (failure.kind === "unreachable" || failure.kind === "duplicate") {
       addresses.rotate(slot.connIndex, failure.kind);
     } else if (failure.kind === "refused") {
-      identity.refused(!failure.error.shouldRetry || plan.kind === "restart");
+      if (this.#isForGood(failure.error)) identity.refused("for-good");
+      else if (plan.kind === "restart") identity.refused("often");
     }
     this.#events.failed(slot.info, failure);
     this.#logRetry(slot, failure.error, plan);
@@ -183,6 +188,7 @@ export class Supervisor implements SlotHost {
     // What scripts written for other versions wait for.
     this.#logger.info("Connection registered", { connIndex, location });
     this.#everRegistered = true;
+    this.#parts.identity.registered();
     this.#events.registered(slot.info, connection);
     this.#startOthers();
   }

@@ -148,4 +148,24 @@ describe("quick tunnels", () => {
     expect(command.output.stderr).toMatch(message);
     expect(command.output.stdout).toBe("");
   });
+
+  it("whose first registration is refused get another URL, announced like the first", async () => {
+    edge.fail({ kind: "refuse", cause: "Tunnel is deleted" });
+    const command = await start("--url", originUrl, "--quick-service", edge.quickUrl);
+    await edge.registered(1);
+    command.child.kill("SIGTERM");
+    expect(await command.exit).toBe(0);
+    const urls = command.output.stdout.trimEnd().split("\n");
+    expect(new Set(urls).size).toBe(2);
+    for (const url of urls) expect(command.output.stderr).toContain(url);
+    await gone();
+  });
+
+  it("end with status 1 and the edge's words when the second URL is refused as well", async () => {
+    edge.fail({ kind: "refuse", cause: "Tunnel is deleted" }, { times: 2 });
+    const command = await start("--url", originUrl, "--quick-service", edge.quickUrl);
+    expect(await command.exit).toBe(1);
+    expect(command.output.stdout.trimEnd().split("\n")).toHaveLength(2);
+    expect(command.output.stderr).toContain("Tunnel is deleted");
+  });
 });

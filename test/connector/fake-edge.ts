@@ -268,6 +268,8 @@ export function fakeParts(
       credentials: () => Promise.resolve(result),
       tunnelId: credentials.tunnelId,
       url: undefined,
+      replaceable: false,
+      registered() {},
       refused() {},
       ...options.identity,
     },

@@ -108,7 +108,8 @@ describe("the local configuration", () => {
 describe("the credentials of a named tunnel", () => {
   it("never change", async () => {
     const identity = namedIdentity(credentials, "agent.example.com");
-    identity.refused(true);
+    identity.refused("for-good");
+    expect(identity.replaceable).toBe(false);
     expect(await identity.credentials(new AbortController().signal)).toEqual({ kind: "credentials", credentials });
     expect(identity.url).toBe("https://agent.example.com");
     expect(namedIdentity(credentials, undefined).url).toBeUndefined();
@@ -138,8 +139,6 @@ describe("the credentials of a quick tunnel", () => {
     expect(identity.url).toBeUndefined();
     await Promise.all([identity.credentials(signal), identity.credentials(signal)]);
     await identity.credentials(signal);
-    identity.refused(false);
-    await identity.credentials(signal);
     expect(request).toHaveBeenCalledTimes(1);
     expect(urls).toEqual(["a.example.com"]);
     expect(identity.url).toBe("https://a.example.com");
@@ -149,7 +148,8 @@ describe("the credentials of a quick tunnel", () => {
   it("are replaced, with a new URL, when the edge has refused them", async () => {
     const { identity, urls, lines } = quick("a.example.com", "b.example.com");
     await identity.credentials(signal);
-    identity.refused(true);
+    identity.registered();
+    identity.refused("for-good");
     expect(identity.url).toBe("https://a.example.com");
     await identity.credentials(signal);
     expect(urls).toEqual(["a.example.com", "b.example.com"]);
@@ -170,11 +170,40 @@ describe("the credentials of a quick tunnel", () => {
     expect((await identity.credentials(signal)).kind).toBe("credentials");
   });
 
+  it("can be replaced once before the first registration, which a service that says no ends", async () => {
+    const error = failure("ERR_UNDERPASS_QUICK_TUNNEL_RATE_LIMITED", 60_000);
+    const { identity, urls } = quick(
+      "a.example.com",
+      failure("ERR_UNDERPASS_QUICK_TUNNEL_UNREACHABLE"),
+      error,
+      "b.example.com",
+    );
+    await identity.credentials(signal);
+    expect(identity.replaceable).toBe(true);
+    identity.refused("for-good");
+    expect(await identity.credentials(signal)).toMatchObject({ final: false });
+    expect(await identity.credentials(signal)).toMatchObject({ error, final: true });
+    expect(identity.replaceable).toBe(true);
+    await identity.credentials(signal);
+    expect(identity.replaceable).toBe(false);
+    expect(urls).toEqual(["a.example.com", "b.example.com"]);
+  });
+
+  it("that were refused as often as may be retried are replaced, and a service that says no is asked again", async () => {
+    const { identity } = quick("a.example.com", failure("ERR_UNDERPASS_QUICK_TUNNEL_REFUSED"), "b.example.com");
+    await identity.credentials(signal);
+    identity.refused("often");
+    expect(await identity.credentials(signal)).toMatchObject({ kind: "unavailable", final: false });
+    expect((await identity.credentials(signal)).kind).toBe("credentials");
+    expect(identity.replaceable).toBe(true);
+  });
+
   it("a rate limit later is waited for, and the old URL stays until there is a new one", async () => {
     const error = failure("ERR_UNDERPASS_QUICK_TUNNEL_RATE_LIMITED", 60_000);
     const { identity } = quick("a.example.com", error, "b.example.com");
     await identity.credentials(signal);
-    identity.refused(true);
+    identity.registered();
+    identity.refused("for-good");
     expect(await identity.credentials(signal)).toEqual({
       kind: "unavailable",
       error,

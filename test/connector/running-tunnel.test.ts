@@ -56,6 +56,8 @@ function start(
     credentials: () => Promise.resolve({ kind: "credentials", credentials }),
     tunnelId: credentials.tunnelId,
     url: options.hostname === undefined ? undefined : `https://${options.hostname}`,
+    replaceable: false,
+    registered() {},
     refused() {},
   };
   tunnel = new RunningTunnel(
@@ -491,6 +493,40 @@ describe("a quick tunnel", () => {
     expect(asked()).toBe(2);
     expect(tunnel.url).toBe("https://b.example.com");
     expect(named("url")).toEqual([["https://a.example.com"], ["https://b.example.com"]]);
+    expect(edge.open).toHaveLength(1);
+  });
+
+  it("whose first registration is refused for good asks for one other URL, and registers that", async () => {
+    const asked = startQuick(["a.example.com", "b.example.com", "c.example.com"]);
+    edge.onRegister = () => (asked() === 1 ? refused("Tunnel is deleted") : registered());
+    await advance(10_000);
+    expect(asked()).toBe(2);
+    expect(named("url")).toEqual([["https://a.example.com"], ["https://b.example.com"]]);
+    await expect(tunnel.registered).resolves.toBeUndefined();
+    // From now on nothing is final.
+    edge.onRegister = () => (asked() === 2 ? refused("Tunnel is deleted") : registered());
+    edge.open[0]?.drop();
+    await advance(20_000);
+    expect(tunnel.url).toBe("https://c.example.com");
+    expect(edge.open).toHaveLength(1);
+  });
+
+  it("whose second URL is refused for good as well ends with the cause", async () => {
+    const asked = startQuick(["a.example.com", "b.example.com", "c.example.com"]);
+    edge.onRegister = () => refused("Tunnel is deleted");
+    await advance(60_000);
+    expect(asked()).toBe(2);
+    expect(edge.registrations).toHaveLength(2);
+    await expect(tunnel.registered).rejects.toMatchObject({ reason: "Tunnel is deleted" });
+    expect(named("closed")).toMatchObject([[{ code: "ERR_UNDERPASS_REGISTRATION_REFUSED" }]]);
+  });
+
+  it("that the edge does not know yet keeps its URL for as many attempts as may fail in a row", async () => {
+    const asked = startQuick(["a.example.com", "b.example.com"]);
+    edge.onRegister = () =>
+      edge.registrations.length < 5 ? refused("Unauthorized: Failed to get tunnel") : registered();
+    await advance(120_000);
+    expect(asked()).toBe(1);
     expect(edge.open).toHaveLength(1);
   });
 });
