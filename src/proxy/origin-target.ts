@@ -73,17 +73,7 @@ export function originTarget(
   };
 }
 
-/** The literal `ip:port` of a private-network stream; undefined when it is a name or malformed (wire § 4.6). */
-export function literalTarget(destination: string): OriginTarget | undefined {
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})$/.exec(destination);
-  if (match === null) return undefined;
-  const host = match[1] ?? match[2] ?? "";
-  const port = Number(match[3]);
-  const family = match[1] === undefined ? 4 : 6;
-  if (net.isIP(host) !== family || port < 1 || port > 65_535) return undefined;
-  return { address: { kind: "tcp", host, port }, tls: undefined, service: "warp-routing", where: destination, host };
-}
-
-function hostPort(host: string, port: number): string {
+/** IPv6 in brackets. */
+export function hostPort(host: string, port: number): string {
   return net.isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }

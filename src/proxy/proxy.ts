@@ -7,7 +7,6 @@ import type {
   Logger,
   RequestObserver,
   TcpRequest,
-  WarpRouting,
   WebSocketRequest,
 } from "../types.ts";
 import { ActiveRequests } from "./active-requests.ts";
@@ -17,13 +16,11 @@ import { BadRequestError } from "./bad-request.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { discardingSink, refuseConfiguration } from "./direct-answers.ts";
 import { FlushQueue } from "./flush-queue.ts";
-import { defaultOriginRequest } from "./ingress/defaults.ts";
 import { createRouter, type Router } from "./ingress/router.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { OriginError } from "./origin-errors.ts";
-import { literalTarget } from "./origin-target.ts";
+import { PrivateNetwork } from "./private-network.ts";
 import { type ProxiedRequest, type RecordContext, RequestRecord } from "./request-record.ts";
-import { type TcpContext, TcpExchange } from "./tcp-exchange.ts";
 
 export interface ProxyOptions {
   readonly ingress: Ingress;
@@ -34,6 +31,8 @@ export interface ProxyOptions {
   readonly observer: RequestObserver;
   /** PEM texts that replace Node's own roots for origins with TLS; called at the first such connection. */
   readonly originRoots?: () => readonly string[];
+  /** `ip:port` of the resolvers behind the private network's virtual DNS address; default: this machine's. */
+  readonly dnsResolvers?: readonly string[] | undefined;
 }
 
 export interface Proxy {
@@ -53,21 +52,23 @@ interface Routing {
   readonly router: Router;
   /** By the rule's index. */
   readonly backends: readonly Backend[];
-  readonly tcp: TcpContext;
 }
 
 class IngressProxy implements Proxy {
   readonly #context: BackendContext;
   readonly #records: RecordContext;
   readonly #connections = new OpenConnections();
+  readonly #privateNetwork: PrivateNetwork;
   #routing: Routing;
   #closed = false;
 
   constructor(options: ProxyOptions) {
-    const { connectorId, logger, observer, originRoots, tags } = options;
+    const { connectorId, dnsResolvers = [], logger, observer, originRoots, tags } = options;
     const resources = { buffers: new BufferPool(), flushes: new FlushQueue() };
     this.#context = { connectorId, tags, resources, connections: this.#connections, logger, originRoots };
     this.#records = { logger, observer, active: new ActiveRequests() };
+    const { warpRouting } = options.ingress;
+    this.#privateNetwork = new PrivateNetwork({ warpRouting, dnsResolvers, resources, connections: this.#connections });
     this.#routing = this.#start(options.ingress);
   }
 
@@ -78,27 +79,20 @@ class IngressProxy implements Proxy {
   update(ingress: Ingress): void {
     const old = this.#routing;
     this.#routing = this.#start(ingress);
+    this.#privateNetwork.configure(ingress.warpRouting);
     for (const backend of old.backends) backend.retire();
   }
 
-  #start({ rules, warpRouting }: Ingress): Routing {
+  #start({ rules }: Ingress): Routing {
     const backends: Backend[] = [];
     try {
       const router = createRouter(rules);
       for (const rule of rules) backends.push(createBackend(rule, this.#context));
-      return { router, backends, tcp: this.#tcpContext(warpRouting) };
+      return { router, backends };
     } catch (error) {
       for (const backend of backends) backend.retire();
       throw error;
     }
-  }
-
-  #tcpContext({ connectTimeoutMs, tcpKeepAliveMs }: WarpRouting): TcpContext {
-    return {
-      options: { ...defaultOriginRequest, connectTimeoutMs, tcpKeepAliveMs },
-      connections: this.#connections,
-      resources: this.#context.resources,
-    };
   }
 
   handle(request: EdgeRequest, connIndex: number): void {
@@ -109,15 +103,7 @@ class IngressProxy implements Proxy {
 
   #handleTcp(request: TcpRequest, connIndex: number): void {
     const record = new RequestRecord(this.#records, request, connIndex, WARP_ROUTING);
-    this.#take(request, record, () => {
-      const target = literalTarget(request.destination);
-      if (target === undefined) {
-        throw new BadRequestError("the destination of a TCP stream must be a literal ip:port, IPv6 in brackets");
-      }
-      const exchange = new TcpExchange(this.#routing.tcp, request, target, record);
-      request.stream.sink = exchange;
-      record.activate(exchange);
-    });
+    this.#take(request, record, () => this.#privateNetwork.serve(request, record));
   }
 
   #handleHttp(request: HttpRequest | WebSocketRequest, connIndex: number): void {

@@ -1,9 +1,20 @@
-/** One private-network TCP stream (wire § 4.6): dial the literal address, acknowledge with 200, then raw bytes both ways. */
-import type { CancelReason, EdgeStream, OriginRequestOptions, StreamSink, TcpRequest } from "../types.ts";
+/**
+ * One connection of a visitor to an address: a private-network stream (wire § 4.6), or what a TCP service carries. Dials, tells the
+ * visitor, then passes bytes both ways. What the visitor sends meanwhile is kept, within the stream's window.
+ */
+import type { Socket } from "node:net";
+import type {
+  CancelReason,
+  EdgeStream,
+  OriginRequestOptions,
+  OutcomeClass,
+  RequestPhase,
+  StreamSink,
+} from "../types.ts";
 import type { ActiveRequest } from "./active-requests.ts";
 import type { OpenConnections } from "./open-connections.ts";
-import { type ConnectionUser, OriginConnection } from "./origin-connection.ts";
-import { connectionError } from "./origin-errors.ts";
+import { type ConnectionUser, MAX_TIMER_MS, OriginConnection } from "./origin-connection.ts";
+import { connectionError, OriginError } from "./origin-errors.ts";
 import type { OriginTarget } from "./origin-target.ts";
 import { outcomeOfCancel, type RequestRecord } from "./request-record.ts";
 import { Splice } from "./splice.ts";
@@ -15,29 +26,71 @@ export interface TcpContext {
   readonly resources: UploadResources;
 }
 
+/** What differs between kinds of streams. */
+export interface TcpVisitor {
+  /** The connection is open: tells the visitor, before the first byte from there. Returns what goes ahead of the visitor's first byte, in latin1. */
+  opened(socket: Socket): string;
+  /** There is no connection: tells the visitor, whose stream ends with it. */
+  refused(error: Error): void;
+  /** Called once, however it ended. */
+  finished?(): void;
+}
+
 export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
+  readonly #context: TcpContext;
   readonly #stream: EdgeStream;
   readonly #record: RequestRecord;
-  readonly #target: OriginTarget;
+  readonly #visitor: TcpVisitor;
   readonly #upload: Upload;
-  readonly #connection: OriginConnection;
+  /** Not tried yet. */
+  #targets: readonly OriginTarget[] = [];
+  #where = "";
+  #connection: OriginConnection | undefined;
   #splice: Splice | undefined;
+  #idle: NodeJS.Timeout | undefined;
   #done = false;
 
-  /** Dials. */
-  constructor(context: TcpContext, request: TcpRequest, target: OriginTarget, record: RequestRecord) {
-    this.#stream = request.stream;
+  constructor(context: TcpContext, stream: EdgeStream, record: RequestRecord, visitor: TcpVisitor) {
+    this.#context = context;
+    this.#stream = stream;
     this.#record = record;
-    this.#target = target;
-    this.#upload = new Upload(request.stream, context.resources, false, () => this.#splice?.uploadFinished());
-    if (request.stream.bodyless) this.#upload.end([]);
-    this.#connection = new OriginConnection(target, context.options, this, () => context.connections.closed());
-    context.connections.opened();
+    this.#visitor = visitor;
+    this.#upload = new Upload(stream, context.resources, false, () => this.#splice?.uploadFinished());
+    if (stream.bodyless) this.#upload.end([]);
+  }
+
+  /** Once: connects to the first of `targets`, in their order, that can be reached. There is at least one. */
+  dial(targets: readonly OriginTarget[]): void {
+    if (this.#done) return;
+    this.#targets = targets;
+    this.#dialNext();
+  }
+
+  /** Instead of dialling. */
+  refuse(outcome: OutcomeClass, phase: RequestPhase, error: Error): void {
+    if (this.#done) return;
+    this.#visitor.refused(error);
+    this.#finish(outcome, phase, error);
+  }
+
+  #dialNext(): boolean {
+    const [target, ...others] = this.#targets;
+    if (target === undefined) return false;
+    const { connections, options } = this.#context;
+    this.#targets = others;
+    this.#where = target.where;
+    this.#connection = new OriginConnection(target, options, this, () => connections.closed());
+    connections.opened();
+    return true;
   }
 
   onData(chunk: Buffer): void {
-    if (this.#done) this.#stream.consumed(chunk.length);
-    else if (this.#splice === undefined) this.#upload.push(chunk);
+    if (this.#done) {
+      this.#stream.consumed(chunk.length);
+      return;
+    }
+    this.#idle?.refresh();
+    if (this.#splice === undefined) this.#upload.push(chunk);
     else this.#splice.fromVisitor(chunk);
   }
 
@@ -49,13 +102,12 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
 
   onCancel(reason: CancelReason): void {
     if (this.#done) return;
-    this.#finish();
-    this.#record.finish(outcomeOfCancel(reason), this.#splice === undefined ? "connect" : "splice");
-    this.#connection.destroy();
+    this.#finish(outcomeOfCancel(reason), this.#splice === undefined ? "connect" : "splice");
+    this.#connection?.destroy();
   }
 
   onWritable(): void {
-    if (!this.#done) this.#connection.resume();
+    if (!this.#done) this.#connection?.resume();
   }
 
   cancel(reason: CancelReason): void {
@@ -65,16 +117,17 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
   }
 
   onOpen(): void {
-    this.#record.status = 200;
-    this.#stream.respond({ status: 200, headers: [], contentLength: undefined, source: "origin" }, false);
-    this.#splice = new Splice(this.#stream, this.#connection, this.#upload, () => {
-      this.#finish();
-      this.#record.finish("ok");
-    });
-    this.#upload.start(this.#connection.socket, "", false);
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    const preface = this.#visitor.opened(connection.socket);
+    this.#splice = new Splice(this.#stream, connection, this.#upload, () => this.#finish("ok"));
+    this.#upload.start(connection.socket, preface, false);
+    const { idleTimeoutMs } = this.#context.options;
+    if (idleTimeoutMs > 0) this.#idle = setTimeout(() => this.#expired(), Math.min(idleTimeoutMs, MAX_TIMER_MS));
   }
 
   onBytes(bytes: Buffer): void {
+    this.#idle?.refresh();
     this.#splice?.fromOrigin(bytes);
   }
 
@@ -84,15 +137,32 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
 
   onGone(cause: Error): void {
     if (this.#done || this.#splice?.brokeOff() === false) return;
-    const error = connectionError(cause, "splice", this.#target.where);
-    if (this.#splice === undefined) this.#record.status = 502;
-    this.#finish();
-    this.#record.finish(error.outcome, error.phase, error);
+    if (this.#splice === undefined && this.#dialNext()) return;
+    const error = connectionError(cause, "splice", this.#where);
+    if (this.#splice === undefined) this.refuse(error.outcome, error.phase, error);
+    else this.#broke(error.outcome, error.phase, error);
+  }
+
+  #expired(): void {
+    const error = new OriginError(
+      "origin-timeout",
+      "splice",
+      `not a byte from or to ${this.#where} for ${this.#context.options.idleTimeoutMs} ms (idleTimeout)`,
+    );
+    this.#connection?.destroy();
+    this.#broke(error.outcome, error.phase, error);
+  }
+
+  #broke(outcome: OutcomeClass, phase: RequestPhase, error: Error): void {
+    this.#finish(outcome, phase, error);
     this.#stream.abort();
   }
 
-  #finish(): void {
+  #finish(outcome: OutcomeClass, phase?: RequestPhase, error?: Error): void {
     this.#done = true;
+    clearTimeout(this.#idle);
     this.#upload.stop();
+    this.#record.finish(outcome, phase, error);
+    this.#visitor.finished?.();
   }
 }

@@ -2,8 +2,11 @@
 import { UnderpassError } from "../../errors.ts";
 import type { IngressRule } from "../../types.ts";
 import type { Backend, BackendContext } from "./backend.ts";
+import { createBastionBackend } from "./bastion.ts";
 import { createInProcessBackend } from "./in-process.ts";
+import { createSocksProxyBackend } from "./socks-proxy.ts";
 import { createStatusBackend } from "./status.ts";
+import { createTcpBackend } from "./tcp-service.ts";
 import { createWireBackend } from "./wire.ts";
 
 /** Throws an UnderpassError for what can't be started, such as a scheme that no request can be sent to. */
@@ -18,6 +21,12 @@ export function createBackend({ service, originRequest }: IngressRule, context: 
       return createInProcessBackend(service, originRequest, context);
     case "status":
       return createStatusBackend(service, originRequest, context);
+    case "tcp":
+      return createTcpBackend(service, originRequest, context);
+    case "bastion":
+      return createBastionBackend(service, originRequest, context);
+    case "socks-proxy":
+      return createSocksProxyBackend(service, originRequest, context);
     default:
       throw new UnderpassError(
         "ERR_UNDERPASS_SERVICE",
