@@ -39,15 +39,15 @@ const BAD_GATEWAY = 502;
 /** How long a visitor that waits for `100 Continue` is made to wait when the origin says nothing (ingress § 5.3). */
 const EXPECT_CONTINUE_MS = 1_000;
 
-/** Go's rule: what the origin may have seen already is repeated only when repeating does no harm (RFC 9110 § 9.2.2). */
-const REPLAYABLE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
+/** What the origin may have acted on already is repeated only when that does no harm (RFC 9110 § 9.2.2). */
+const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
 function findField(headers: readonly HeaderField[], name: string): HeaderField | undefined {
   return headers.find((field) => field.name.length === name.length && field.name.toLowerCase() === name);
 }
 
-function isReplayable(request: HttpRequest | WebSocketRequest): boolean {
-  if (REPLAYABLE_METHODS.has(request.method)) return true;
+function isIdempotent(request: HttpRequest | WebSocketRequest): boolean {
+  if (IDEMPOTENT_METHODS.has(request.method)) return true;
   return ["idempotency-key", "x-idempotency-key"].some((name) => findField(request.headers, name) !== undefined);
 }
 
@@ -315,14 +315,15 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
   #retry(): boolean {
     const http = this.#http;
     if (http === undefined || !http.reused || http.parser.started || this.#retried || this.#done) return false;
-    const upload = this.#upload;
-    const isWebSocket = this.#request.kind === "websocket";
-    if (upload !== undefined && !upload.untouched && !isWebSocket) return false;
-    if (!isReplayable(this.#request)) return false;
+    const hasBody = this.#upload !== undefined && this.#request.kind === "http";
+    if (hasBody && this.#upload?.untouched !== true) return false;
+    // No origin can have acted on a request whose body has yet to come; one of a declared length of 0 is whole without it.
+    const isIncomplete = hasBody && this.#bodyLeft !== 0;
+    if (!isIncomplete && !isIdempotent(this.#request)) return false;
     this.#retried = true;
     clearTimeout(this.#expectTimer);
     http.connection.destroy();
-    if (upload !== undefined && !isWebSocket) this.#upload = this.#newUpload();
+    if (hasBody) this.#upload = this.#newUpload();
     try {
       this.#http = this.#context.pool.dial(this);
     } catch (error) {

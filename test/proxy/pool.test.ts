@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, it } from "vitest";
-import type { HttpRequest } from "../../src/types.ts";
 import { type FakeRequestOptions, FakeStream, fieldsOf, httpRequest } from "./fake-stream.ts";
 import { Cleanup, type Harness, type RawConnection, type RawOrigin, urlOrigin } from "./harness.ts";
 
@@ -168,23 +167,30 @@ describe("a request on a connection that the origin has closed meanwhile", () =>
     expect(await harness.outcome(2)).toMatchObject({ class: "origin-reset", phase: "response-head" });
   });
 
-  const NOT_REPEATED: readonly [string, (stream: FakeStream) => HttpRequest][] = [
-    ["POST", (stream) => httpRequest(stream, { method: "POST" })],
-    ["DELETE", (stream) => httpRequest(stream, { method: "DELETE" })],
+  it.each(["HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])("is repeated when it is a %s", async (method) => {
+    const origin = await staleOrigin();
+    const harness = cleanup.harness(urlOrigin(origin.server));
+    await get(harness);
+    expect((await get(harness, { method })).head?.status).toBe(200);
+    expect(origin.connections).toHaveLength(2);
+  });
+
+  const NOT_REPEATED: readonly [string, FakeStream, Parameters<typeof httpRequest>[1]][] = [
+    ["a POST without a body", new FakeStream({ bodyless: true }), { method: "POST" }],
+    ["a PATCH without a body", new FakeStream({ bodyless: true }), { method: "PATCH" }],
+    // Its end is still to come, but the head has told the origin that there is nothing to wait for.
+    ["a POST of a declared length of 0", new FakeStream(), { method: "POST", contentLength: 0 }],
   ];
-  for (const [name, request] of NOT_REPEATED) {
-    it(`is not repeated when it is a ${name}`, async () => {
-      const origin = await staleOrigin();
-      const harness = cleanup.harness(urlOrigin(origin.server));
-      await get(harness);
-      const stream = new FakeStream({ bodyless: true });
-      harness.proxy.handle(request(stream), 0);
-      await stream.done();
-      expect(stream.aborted).toBe(true);
-      expect(await harness.outcome(2)).toMatchObject({ class: "origin-reset" });
-      expect(origin.connections).toHaveLength(1);
-    });
-  }
+  it.each(NOT_REPEATED)("is not repeated when it is %s", async (_name, stream, request) => {
+    const origin = await staleOrigin();
+    const harness = cleanup.harness(urlOrigin(origin.server));
+    await get(harness);
+    harness.proxy.handle(httpRequest(stream, request), 0);
+    await stream.done();
+    expect(stream.aborted).toBe(true);
+    expect(await harness.outcome(2)).toMatchObject({ class: "origin-reset" });
+    expect(origin.connections).toHaveLength(1);
+  });
 
   it("is repeated when a POST says that it may be", async () => {
     const origin = await staleOrigin();
@@ -199,32 +205,51 @@ describe("a request on a connection that the origin has closed meanwhile", () =>
     const harness = cleanup.harness(urlOrigin(origin.server));
     await get(harness);
     const stream = new FakeStream();
-    harness.proxy.handle(httpRequest(stream, { method: "GET", contentLength: 10 }), 0);
+    harness.proxy.handle(httpRequest(stream, { method: "PUT", contentLength: 10 }), 0);
     stream.give("01234");
     await stream.done();
     expect(stream.aborted).toBe(true);
     expect(origin.connections).toHaveLength(1);
   });
 
-  it("is repeated with a body that has not begun", async () => {
+  it("is not repeated once the end of its body was taken", async () => {
+    const origin = await staleOrigin();
+    const harness = cleanup.harness(urlOrigin(origin.server));
+    await get(harness);
+    const stream = new FakeStream();
+    harness.proxy.handle(httpRequest(stream, { method: "PUT" }), 0);
+    stream.giveEnd();
+    await stream.done();
+    expect(stream.aborted).toBe(true);
+    expect(origin.connections).toHaveLength(1);
+  });
+
+  it.each([
+    ["GET", 5],
+    ["PUT", 5],
+    ["POST", 5],
+    ["POST", undefined],
+    ["PATCH", undefined],
+  ])("is repeated with a body that has not begun: %s, length %s", async (method, contentLength) => {
     const origin = await cleanup.raw((connection) => {
       let requests = 0;
       connection.socket.on("data", () => {
         requests++;
         if (origin.connections.length === 1 && requests === 2) connection.socket.resetAndDestroy();
-        else if (connection.received.includes("01234") || !connection.received.includes("Content-Length"))
+        else if (connection.received.includes("01234") || !/Content-Length|chunked/.test(connection.received))
           connection.write(OK);
       });
     });
     const harness = cleanup.harness(urlOrigin(origin.server));
     await get(harness);
     const stream = new FakeStream();
-    harness.proxy.handle(httpRequest(stream, { method: "GET", contentLength: 5 }), 0);
+    harness.proxy.handle(httpRequest(stream, { method, ...(contentLength === undefined ? {} : { contentLength }) }), 0);
     const second = await origin.connection(1);
     await second.head();
     stream.give("01234");
     stream.giveEnd();
     await stream.done();
     expect(stream.body.toString()).toBe("ok");
+    expect(second.received.match(/01234/g)).toHaveLength(1);
   });
 });
