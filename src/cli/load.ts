@@ -1,10 +1,11 @@
 /** From a command line to the plan that it asks for: environment and files read, everything checked. */
 import { readEnvironment } from "../config/environment.ts";
 import { findDefaultConfig, loadConfigFile } from "../config/files.ts";
+import { UsageError } from "../config/identity.ts";
 import { MergedSettings } from "../config/merged.ts";
 import { type Plan, planTunnel } from "../config/plan.ts";
-import { ConfigError } from "../config/problem.ts";
-import { looksSecret, type Scrubber } from "../redact.ts";
+import { collect, ConfigError, type ConfigProblem } from "../config/problem.ts";
+import { looksSecret, type Scrubber } from "../proxy/ingress/redact.ts";
 import { findSetting, type SettingLayer } from "../config/settings.ts";
 import type { TunnelIdentity } from "../config/tunnel-config.ts";
 import type { CommandLine } from "./flags.ts";
@@ -27,20 +28,35 @@ export interface Loaded {
   readonly log: LogSettings;
 }
 
-/** Throws a ConfigError or UsageError. Every secret that it meets is told to the scrubber first. */
+/** Throws a ConfigError or UsageError that tells all that is wrong. Every secret that it meets is told to the scrubber first. */
 export async function loadPlan(request: LoadRequest, io: CliIo, scrubber: Scrubber): Promise<Loaded> {
-  const { line, style, run, tunnelRef } = request;
+  const { line } = request;
   for (const [name, value] of Object.entries(io.env)) {
     if (value !== undefined && /TUNNEL|CLOUDFLARE/.test(name) && looksSecret(value)) scrubber.add(value);
   }
   const environment = readEnvironment(io.env);
   hideLayer(environment.layer, scrubber);
   const problems = [...line.problems, ...environment.problems];
-  if (problems.length > 0) throw new ConfigError(problems);
+  try {
+    return await readPlan(request, environment.layer, problems, io, scrubber);
+  } catch (error) {
+    // What was misread may be what the rest misses; all of it is told at once.
+    if (problems.length === 0) throw error;
+    if (error instanceof UsageError) throw new ConfigError([...problems, { where: "", text: error.message }]);
+    throw error instanceof ConfigError ? new ConfigError([...problems, ...error.problems]) : error;
+  }
+}
 
+async function readPlan(
+  { line, style, run, tunnelRef, configPath }: LoadRequest,
+  environment: SettingLayer,
+  misread: readonly ConfigProblem[],
+  io: CliIo,
+  scrubber: Scrubber,
+): Promise<Loaded> {
   const named = line.layer.get("config");
-  const givenPath = request.configPath ?? (named === undefined || named.value === "" ? undefined : String(named.value));
-  const hasService = ["url", "unix-socket"].some((name) => line.layer.has(name) || environment.layer.has(name));
+  const givenPath = configPath ?? (named === undefined || named.value === "" ? undefined : String(named.value));
+  const hasService = ["url", "unix-socket"].some((name) => line.layer.has(name) || environment.has(name));
   // A quick tunnel whose service was given is not changed by a file that happens to lie around.
   const mayLookAround = style === "tunnel" && (run || !hasService);
   const path = givenPath ?? (mayLookAround ? findDefaultConfig(io.env) : undefined);
@@ -48,9 +64,11 @@ export async function loadPlan(request: LoadRequest, io: CliIo, scrubber: Scrubb
     path === undefined ? undefined : await loadConfigFile(path, io.env, givenPath === path ? "--config" : path);
   if (file !== undefined) hideLayer(file.layer, scrubber);
 
-  const settings = new MergedSettings(line.layer, environment.layer, file);
-  const log = readLogSettings(settings, style, io);
-  const plan = planTunnel({ style, run, tunnelRef, settings, env: io.env });
+  const settings = new MergedSettings(line.layer, environment, file);
+  const problems: ConfigProblem[] = [];
+  const log = collect(problems, () => readLogSettings(settings, style, io));
+  const plan = collect(problems, () => planTunnel({ style, run, tunnelRef, settings, env: io.env }));
+  if (log === undefined || plan === undefined || misread.length > 0) throw new ConfigError(problems);
   hideIdentity(plan.config.identity, scrubber);
   return { settings, plan, log };
 }

@@ -4,7 +4,7 @@ import { defaultTunnelConfig } from "./defaults.ts";
 import { expandHome, readTextFile } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
 import type { MergedSettings } from "./merged.ts";
-import { type ConfigProblem, wrongValue } from "./problem.ts";
+import { collect, type ConfigProblem, wrongValue } from "./problem.ts";
 import type { EdgeIpVersion, MetricsConfig, ProtocolChoice, TunnelConfig } from "./tunnel-config.ts";
 
 /** Collects what is wrong, so that all of it is reported at once. */
@@ -101,8 +101,8 @@ export function readPem(
   const chosen = settings.get(name);
   if (chosen === undefined) return undefined;
   const path = expandHome(String(chosen.value), env);
-  const text = readTextFile(path, chosen.where);
-  if (!text.includes("-----BEGIN CERTIFICATE-----")) {
+  const text = collect(problems, () => readTextFile(path, chosen.where));
+  if (text !== undefined && !text.includes("-----BEGIN CERTIFICATE-----")) {
     problems.push({
       where: chosen.where,
       text: `${path} holds no certificate; a PEM file of authorities would be right`,

@@ -1,5 +1,5 @@
 import { UnderpassError } from "../errors.ts";
-import { describeValue } from "../redact.ts";
+import { describeValue } from "../proxy/ingress/redact.ts";
 
 /** One thing that is wrong with a configuration. */
 export interface ConfigProblem {
@@ -21,6 +21,17 @@ export class ConfigError extends UnderpassError {
 
 export function formatProblem(problem: ConfigProblem): string {
   return problem.where === "" ? problem.text : `${problem.where}: ${problem.text}`;
+}
+
+/** What `read` returns; undefined when it throws a ConfigError, whose problems join the others. */
+export function collect<T>(problems: ConfigProblem[], read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    problems.push(...error.problems);
+    return undefined;
+  }
 }
 
 /** The usual problem: a value that is not what its key takes. */

@@ -3,11 +3,11 @@ import { isIP } from "node:net";
 import { UnderpassError } from "../errors.ts";
 import { parseCredentials } from "../config/credentials.ts";
 import { DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "../config/defaults.ts";
-import { defaultOriginRequest, singleService } from "../proxy/ingress/defaults.ts";
 import { parseHostPort } from "../config/edge-settings.ts";
+import { readErrorPage } from "../config/error-page.ts";
 import { parseHostname } from "../config/hostname.ts";
-import { type OriginInput, parseOrigin } from "../config/origin.ts";
-import { ConfigError } from "../config/problem.ts";
+import { parseRouting, type Routing, type RoutingOptions } from "../config/ingress-option.ts";
+import { collect, ConfigError } from "../config/problem.ts";
 import { Secret } from "../config/secret.ts";
 import { parseToken } from "../config/token.ts";
 import type {
@@ -19,7 +19,7 @@ import type {
   TunnelCredentials,
   TunnelIdentity,
 } from "../config/tunnel-config.ts";
-import type { Logger, OriginRequestOptions } from "../types.ts";
+import type { Logger } from "../types.ts";
 import type { TunnelRuntime } from "./api.ts";
 import { OptionChecks } from "./option-values.ts";
 
@@ -46,21 +46,13 @@ export interface HealthCheckOptions {
   readonly probe?: NonNullable<TunnelRuntime["probe"]>;
 }
 
-export interface ConnectOptions {
+export interface ConnectOptions extends RoutingOptions {
   /** Token of a named tunnel, as the dashboard shows it. Without `token` and `credentials` a quick tunnel is opened. */
   readonly token?: string;
   /** Credentials of a named tunnel, or the text of its credentials file. */
   readonly credentials?: CredentialsInput | string;
   /** Only to say so: true asks for a quick tunnel, false refuses one. */
   readonly quick?: boolean;
-  /**
-   * Where requests go: a URL, `host:port`, `{ unix: path }`, an `http.Server`, `{ listener, upgrade? }`,
-   * `{ fetch, upgrade? }`, or a bare function, of which one with two parameters or more is a `(req, res)` listener and
-   * any other a fetch handler.
-   */
-  readonly origin: OriginInput;
-  /** How the origin is reached; see OriginRequestOptions for the defaults. */
-  readonly originRequest?: Partial<OriginRequestOptions>;
   /** Public hostname that is routed to a named tunnel: `tunnel.url`, and the health check's GET. */
   readonly hostname?: string;
   /** Default `auto`. QUIC is not there yet: `quic` warns and uses HTTP/2. */
@@ -91,6 +83,10 @@ export interface ConnectOptions {
   readonly metrics?: number | string | true;
   /** Default: a check every 30 s; false = none. */
   readonly healthCheck?: false | HealthCheckOptions;
+  /** Flows of the private network at a time, before what any configuration says; 0 = no limit. Default: what it says. */
+  readonly maxActiveFlows?: number;
+  /** File with a page for visitors with a browser, where the tunnel itself answers 502, 503 or 504. Default: none. */
+  readonly errorPage?: string;
   /** Headers `Cf-Warp-Tag-<name>` for the origin. */
   readonly tags?: Readonly<Record<string, string>>;
   /** Extra features to announce to the edge. */
@@ -109,7 +105,10 @@ const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
   credentials: true,
   quick: true,
   origin: true,
+  ingress: true,
+  handlers: true,
   originRequest: true,
+  warpRouting: true,
   hostname: true,
   protocol: true,
   edge: true,
@@ -123,6 +122,8 @@ const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
   gracePeriod: true,
   rpcTimeout: true,
   memoryLimit: true,
+  maxActiveFlows: true,
+  errorPage: true,
   metrics: true,
   healthCheck: true,
   tags: true,
@@ -147,10 +148,8 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
   const options = checks.table("options", given ?? null, Object.keys(OPTIONS)) as unknown as ConnectOptions;
   const identity = readIdentity(options, checks);
   const fallback = defaultTunnelConfig;
-  const ingress = attempt(checks, () =>
-    singleService(parseOrigin(options.origin), readOriginRequest(options.originRequest, checks)),
-  );
-  const config: Omit<TunnelConfig, "identity" | "ingress"> = {
+  const routing = readRouting(options, identity, checks);
+  const config: Omit<TunnelConfig, "identity" | "ingress" | "handlers"> = {
     ...fallback,
     protocol: checks.oneOf("protocol", options.protocol, "auto", ["auto", "quic", "http2"]),
     edge: readEdge(options.edge, checks),
@@ -173,23 +172,49 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
     metrics: readMetrics(options.metrics, checks),
     tags: readTags(options.tags, checks),
     features: checks.texts("features", options.features),
+    maxActiveFlows: readMaxActiveFlows(options.maxActiveFlows, checks),
+    errorPage: collect(checks.problems, () => readPage(checks.text("errorPage", options.errorPage))),
+    flags: optionFlags(options),
   };
   const runtime = readRuntime(options, checks);
-  if (checks.problems.length > 0 || identity === undefined || ingress === undefined) {
+  if (checks.problems.length > 0 || identity === undefined || routing === undefined) {
     throw new ConfigError(checks.problems);
   }
-  return { config: { ...config, identity, ingress }, runtime };
+  const { handlers, ingress, warnings } = routing;
+  return { config: { ...config, identity, ingress, handlers }, runtime: { ...runtime, warnings } };
 }
 
-/** What reads one option and throws, as one more place where all problems are collected. */
-function attempt<T>(checks: OptionChecks, read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    checks.problems.push(...error.problems);
-    return undefined;
+function readRouting(
+  options: ConnectOptions,
+  identity: TunnelIdentity | undefined,
+  checks: OptionChecks,
+): Routing | undefined {
+  if (options.ingress === "remote" && identity?.mode === "quick") {
+    checks.refuse("ingress", 'found "remote", but a quick tunnel has no rules at Cloudflare; origin would be right');
   }
+  return collect(checks.problems, () => parseRouting(options));
+}
+
+function readMaxActiveFlows(given: number | undefined, checks: OptionChecks): number | undefined {
+  return given === undefined ? undefined : checks.whole("maxActiveFlows", given, 0, 0, Number.MAX_SAFE_INTEGER);
+}
+
+function readPage(path: string | undefined): TunnelConfig["errorPage"] {
+  return path === undefined ? undefined : readErrorPage(path, "errorPage");
+}
+
+/** What the program chose, by cloudflared's names. */
+function optionFlags(options: ConnectOptions): Readonly<Record<string, string>> {
+  const { edgeBindAddress, edgeIpVersion, maxActiveFlows, metrics, protocol, retries } = options;
+  const flags = Object.entries({
+    retries,
+    protocol,
+    metrics: metrics === true ? undefined : metrics,
+    "edge-ip-version": edgeIpVersion,
+    "edge-bind-address": edgeBindAddress,
+    "max-active-flows": maxActiveFlows,
+  });
+  return Object.fromEntries(flags.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])));
 }
 
 function readRuntime(options: ConnectOptions, checks: OptionChecks): TunnelRuntime {
@@ -337,23 +362,3 @@ function readTags(given: unknown, checks: OptionChecks): TunnelConfig["tags"] {
 }
 
 /** Each option must be of its default's kind; those without a default are texts, or tables that TypeScript alone checks. */
-function readOriginRequest(given: unknown, checks: OptionChecks): OriginRequestOptions {
-  const where = "originRequest";
-  const options = checks.table(where, given, Object.keys(defaultOriginRequest));
-  const chosen = Object.entries(options).filter(([name, value]) => {
-    if (value === undefined) return false;
-    const fallback: unknown = Reflect.get(defaultOriginRequest, name);
-    const expected = fallback === undefined ? undefined : typeof fallback;
-    if (expected === undefined || (typeof value === expected && !Number.isNaN(value))) return true;
-    checks.wrong(`${where}.${name}`, value, KINDS[expected] ?? `a value of type ${expected}`);
-    return false;
-  });
-  return { ...defaultOriginRequest, ...Object.fromEntries(chosen) };
-}
-
-const KINDS: Readonly<Record<string, string>> = {
-  number: "a number",
-  boolean: "true or false",
-  string: "a text",
-  object: "an object",
-};

@@ -194,6 +194,18 @@ describe("error texts", () => {
     expect(await textOf(["update"])).toContain("npm");
   });
 
+  it("tell all that is wrong on the command line and in the environment at once", async () => {
+    const text = await textOf("run --retries x --protocol h3 --url ftp://x --bogus=1 --cacert /nope".split(" "), {
+      TUNNEL_EDGE: "zz",
+      TUNNEL_METRICS: "yy",
+    });
+    const told = text.match(/(?<=^underpass: )[^:]*/gm) ?? [];
+    expect(told.slice(0, -1).sort()).toEqual(
+      ["--bogus", "--cacert", "--protocol", "--retries", "--url", "TUNNEL_EDGE", "TUNNEL_METRICS"].sort(),
+    );
+    expect(told.at(-1)).toMatch(/^no tunnel to run/);
+  });
+
   it("report the command line, the environment and the file together, each with its place", async () => {
     const path = write("bad.toml", '[tunnel]\nlocal_addr = 1\n[tunnel.cloudflare]\nprotocol = "h3"\n');
     expect(await textOf(["--config", path])).toBe(
