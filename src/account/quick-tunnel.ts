@@ -7,7 +7,7 @@
  */
 import { CredentialsError, readCredentials } from "../config/credentials.ts";
 import { parseHostname } from "../config/hostname.ts";
-import { redactLikely } from "../redact.ts";
+import { redactLikely } from "../proxy/ingress/redact.ts";
 import type { TunnelCredentials } from "../config/tunnel-config.ts";
 import { UnderpassError } from "../errors.ts";
 

@@ -1,7 +1,7 @@
 /** `underpass config check`: the configuration that would run, with where each value comes from, and no secret. */
 import { formatDuration } from "../proxy/ingress/duration.ts";
 import { findTokenSource } from "../config/identity.ts";
-import { REDACTED } from "../redact.ts";
+import { REDACTED } from "../proxy/ingress/redact.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
 import { defaultOriginRequest } from "../proxy/ingress/defaults.ts";
 import { serviceOf } from "../config/service.ts";

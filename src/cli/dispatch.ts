@@ -2,7 +2,7 @@
 import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, formatProblem } from "../config/problem.ts";
 import { UsageError } from "../config/identity.ts";
-import { Scrubber } from "../redact.ts";
+import { Scrubber } from "../proxy/ingress/redact.ts";
 import { UnderpassError } from "../errors.ts";
 import { type CommandLine, readCommandLine } from "./flags.ts";
 import type { CliIo } from "./io.ts";

@@ -1,7 +1,7 @@
 /** Reads a command line by Go's rules: `-x v`, `--x v`, `--x=v`, one dash or two, flags at any level. */
 import { nearest } from "../proxy/ingress/nearest.ts";
 import { type ConfigProblem, wrongValue } from "../config/problem.ts";
-import { looksSecret, type Scrubber } from "../redact.ts";
+import { looksSecret, type Scrubber } from "../proxy/ingress/redact.ts";
 import {
   expectedValue,
   findSetting,

@@ -1,6 +1,6 @@
 /** The command's logger: pino, written as cloudflared's console lines or as JSON, with every secret blanked. */
 import { type DestinationStream, pino } from "pino";
-import { REDACTED, type Scrubber } from "../redact.ts";
+import { REDACTED, type Scrubber } from "../proxy/ingress/redact.ts";
 import { Secret } from "../config/secret.ts";
 import type { LogFields, Logger } from "../types.ts";
 import { formatConsole } from "./console-format.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, wrongValue } from "../config/problem.ts";
-import { Scrubber } from "../redact.ts";
+import { Scrubber } from "../proxy/ingress/redact.ts";
 import { type Fault, type MockEdge, type MockEdgeOptions, type QuickFault, startMockEdge } from "../mock-edge/index.ts";
 import type { CliIo } from "./io.ts";
 import { createLogger } from "./log.ts";

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expandHome } from "../config/files.ts";
 import { ConfigError } from "../config/problem.ts";
-import type { Scrubber } from "../redact.ts";
+import type { Scrubber } from "../proxy/ingress/redact.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
 import type { Tunnel, TunnelRuntime } from "../connector/api.ts";
 import type { Logger } from "../types.ts";

@@ -1,7 +1,7 @@
 /** An origin as programs give it to the library. */
 import { Server as HttpServer } from "node:http";
 import { Server as HttpsServer } from "node:https";
-import { describeValue } from "../redact.ts";
+import { describeValue } from "../proxy/ingress/redact.ts";
 import type { FetchHandler, Origin, RequestListener, Service, UpgradeListener } from "../types.ts";
 import { ConfigError } from "./problem.ts";
 import { readService } from "./service.ts";

@@ -1,6 +1,6 @@
 /** One service for all requests, as people write it in `--url` or `local_addr`, or programs as `origin`. */
 import { parseIngress } from "../proxy/ingress/parse.ts";
-import { describeValue } from "../redact.ts";
+import { describeValue } from "../proxy/ingress/redact.ts";
 import type { Service } from "../types.ts";
 import type { Located } from "./config-file.ts";
 import { ConfigError } from "./problem.ts";

@@ -4,7 +4,7 @@
  */
 import { formatDuration, parseDuration } from "../proxy/ingress/duration.ts";
 import { type ConfigProblem, wrongValue } from "./problem.ts";
-import { REDACTED } from "../redact.ts";
+import { REDACTED } from "../proxy/ingress/redact.ts";
 import { settingsTable } from "./settings-table.ts";
 
 /** Durations are milliseconds. */

@@ -1,5 +1,5 @@
 import { formatDuration } from "../proxy/ingress/duration.ts";
-import { describeValue } from "../redact.ts";
+import { describeValue } from "../proxy/ingress/redact.ts";
 import type { MergedSettings } from "./merged.ts";
 import type { ConfigProblem } from "./problem.ts";
 import { findSetting, type Setting, type SettingSpec, type SettingValue } from "./settings.ts";

@@ -7,7 +7,7 @@ import { type Environment, interpolate } from "./interpolate.ts";
 import { formatKeyPath, type KeyPath } from "./key-path.ts";
 import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, type ConfigProblem, wrongValue } from "./problem.ts";
-import { redactLikely } from "../redact.ts";
+import { redactLikely } from "../proxy/ingress/redact.ts";
 import type { SettingValue } from "./settings.ts";
 import { locateTomlKeys } from "./toml-lines.ts";
 

@@ -1,6 +1,6 @@
 /** Values of a YAML document with merge keys (`<<`) followed, and the place of each. */
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type Scalar } from "yaml";
-import { redactLikely } from "../redact.ts";
+import { redactLikely } from "../proxy/ingress/redact.ts";
 import { formatKeyPath, type KeyPath, KeyPlaces } from "./key-path.ts";
 import { ConfigError } from "./problem.ts";
 

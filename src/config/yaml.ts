@@ -1,7 +1,7 @@
 /** cloudflared's own `config.yml` (ingress § 1): its flags as keys, `ingress`, `originRequest` and `warp-routing`. */
 import { isMap, isScalar, type Node, type Scalar } from "yaml";
 import { nearest } from "../proxy/ingress/nearest.ts";
-import { redactLikely } from "../redact.ts";
+import { redactLikely } from "../proxy/ingress/redact.ts";
 import { type ConfigFile, fileLayer, type IngressSection, type Located } from "./config-file.ts";
 import { ingressProblems } from "./ingress-check.ts";
 import type { Environment } from "./interpolate.ts";

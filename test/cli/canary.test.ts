@@ -8,7 +8,7 @@ import { inspect } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { main } from "../../src/cli/dispatch.ts";
 import { createLogger } from "../../src/cli/log.ts";
-import { Scrubber } from "../../src/redact.ts";
+import { Scrubber } from "../../src/proxy/ingress/redact.ts";
 import { Secret } from "../../src/config/secret.ts";
 import { parseToken } from "../../src/config/token.ts";
 import { type MockEdge, startMockEdge } from "../../src/mock-edge/index.ts";

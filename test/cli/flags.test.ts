@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { readCommandLine } from "../../src/cli/flags.ts";
-import { Scrubber } from "../../src/redact.ts";
+import { Scrubber } from "../../src/proxy/ingress/redact.ts";
 import { makeCredentials } from "../config/make-credentials.ts";
 
 function read(...args: string[]) {

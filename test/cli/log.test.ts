@@ -7,7 +7,7 @@ import { formatConsole } from "../../src/cli/console-format.ts";
 import { createLogger } from "../../src/cli/log.ts";
 import { RollingSink, StreamSink } from "../../src/cli/log-sinks.ts";
 import type { LogSettings } from "../../src/cli/log-settings.ts";
-import { Scrubber } from "../../src/redact.ts";
+import { Scrubber } from "../../src/proxy/ingress/redact.ts";
 import { Secret } from "../../src/config/secret.ts";
 import { UnderpassError } from "../../src/errors.ts";
 import { stuckStream, TextSink } from "./fake-io.ts";

@@ -9,7 +9,7 @@ import { checkIngress } from "../../src/config/ingress-check.ts";
 import type { KeyPath } from "../../src/config/key-path.ts";
 import { formatDuration, parseDuration } from "../../src/proxy/ingress/duration.ts";
 import { ConfigError } from "../../src/config/problem.ts";
-import { Scrubber } from "../../src/redact.ts";
+import { Scrubber } from "../../src/proxy/ingress/redact.ts";
 import { settingNames } from "../../src/config/settings.ts";
 import { parseToken } from "../../src/config/token.ts";
 import { parseTomlConfig } from "../../src/config/toml.ts";

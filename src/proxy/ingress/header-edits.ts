@@ -1,5 +1,5 @@
 /** `requestHeaders` and `responseHeaders`: fields that a rule sets and removes. */
-import { describeValue } from "../../redact.ts";
+import { describeValue } from "./redact.ts";
 import type { HeaderEdits } from "../../types.ts";
 import type { Scope } from "./problems.ts";
 import { readFields, readTable, readTexts } from "./values.ts";

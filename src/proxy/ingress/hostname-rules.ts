@@ -1,6 +1,6 @@
 /** What a rule's hostname may be, and where in the list (ingress § 3.1). */
 import { isIPv6 } from "node:net";
-import { describeValue } from "../../redact.ts";
+import { describeValue } from "./redact.ts";
 import { hostPattern } from "./hosts.ts";
 import type { Scope } from "./problems.ts";
 

@@ -2,7 +2,7 @@
  * Ingress rules as YAML, TOML and JSON parsers give them, from a file or from Cloudflare, checked and made ready to serve
  * (ingress §§ 1.2, 3, 4, 5). Synchronous: re2js is loaded by the first rule with a path.
  */
-import { describeValue } from "../../redact.ts";
+import { describeValue } from "./redact.ts";
 import type { Ingress, IngressRule, OriginRequestOptions, Service, WarpRouting } from "../../types.ts";
 import { defaultOriginRequest } from "./defaults.ts";
 import { checkHostname, RuleOrder } from "./hostname-rules.ts";

@@ -1,5 +1,5 @@
 /** What is wrong with ingress rules, and where. */
-import { describeValue } from "../../redact.ts";
+import { describeValue } from "./redact.ts";
 
 export type ConfigPath = readonly (string | number)[];
 

@@ -1,6 +1,6 @@
 /** Services as rules name them (ingress § 5). */
 import { domainToASCII } from "node:url";
-import { describeValue } from "../../redact.ts";
+import { describeValue } from "./redact.ts";
 import type { Origin, Service, WireOrigin } from "../../types.ts";
 import { nearest } from "./nearest.ts";
 import type { Scope } from "./problems.ts";

@@ -1,5 +1,5 @@
 /** Readers of single values, as YAML, TOML and JSON give them. Each says what is wrong and then gives undefined. */
-import { describeValue } from "../../redact.ts";
+import { describeValue } from "./redact.ts";
 import { parseDuration } from "./duration.ts";
 import { nearest } from "./nearest.ts";
 import type { Scope } from "./problems.ts";

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { describeValue, looksSecret, redactLikely, Scrubber } from "../src/redact.ts";
-import { encodeToken, makeCredentials } from "./config/make-credentials.ts";
+import { describeValue, looksSecret, redactLikely, Scrubber } from "../../../src/proxy/ingress/redact.ts";
+import { encodeToken, makeCredentials } from "../../config/make-credentials.ts";
 
 function jwt(): string {
   const part = (content: unknown) => Buffer.from(JSON.stringify(content)).toString("base64url");
