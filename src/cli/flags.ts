@@ -1,5 +1,4 @@
 /** Reads a command line by Go's rules: `-x v`, `--x v`, `--x=v`, one dash or two, flags at any level. */
-import { nearest } from "../proxy/ingress/nearest.ts";
 import { type ConfigProblem, wrongValue } from "../config/problem.ts";
 import { looksSecret, type Scrubber } from "../proxy/ingress/redact.ts";
 import {
@@ -10,8 +9,8 @@ import {
   type Setting,
   type SettingLayer,
   type SettingSpec,
-  settingNames,
 } from "../config/settings.ts";
+import { nearestFlag } from "./nearest-flag.ts";
 
 export interface CommandLine {
   /** Commands and arguments: what is no flag and no flag's value. */
@@ -103,7 +102,7 @@ function addSetting(layer: Map<string, Setting>, problems: ConfigProblem[], spec
 /** An unknown flag is named without its value, which may be a token. */
 function unknownFlag(name: string): ConfigProblem {
   const shown = looksSecret(name) ? "[redacted]" : name.slice(0, 60);
-  const near = nearest(name, [...settingNames(), "help", "version"]);
+  const near = nearestFlag(name);
   const hint = near === undefined ? "see underpass --help" : `did you mean --${near}?`;
   return { where: `--${shown}`, text: `unknown flag; ${hint}` };
 }

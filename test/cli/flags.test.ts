@@ -87,6 +87,32 @@ describe("readCommandLine", () => {
     });
   });
 
+  it.each([
+    // A slip of the keys.
+    ["tokn", "token"],
+    ["token_file", "token-file"],
+    ["log-level", "loglevel"],
+    ["metric", "metrics"],
+    ["post-quantums", "post-quantum"],
+    ["protcol", "protocol"],
+    // A part of the name.
+    ["grace", "grace-period"],
+    ["edge-ip", "edge-ip-version"],
+    ["connections", "ha-connections"],
+    ["cert", "cacert"],
+    // The name and more, or another end.
+    ["tag-name", "tag"],
+    ["retry", "retries"],
+    ["configuration", "config"],
+  ])("takes --%s for --%s", (given, meant) => {
+    expect(read(`--${given}=x`).problems).toEqual([`--${given}: unknown flag; did you mean --${meant}?`]);
+  });
+
+  // No single letter, and no flag that does nothing here.
+  it.each(["foo", "x", "ssl", "ssh"])("takes --%s for nothing, and shows where the flags are", (given) => {
+    expect(read(`--${given}`).problems).toEqual([`--${given}: unknown flag; see underpass --help`]);
+  });
+
   it("names the nearest of an unknown flag, and never its value", () => {
     expect(read("--tokne", "x").problems).toEqual(["--tokne: unknown flag; did you mean --token?"]);
     expect(read("--metrix=1").problems).toEqual(["--metrix: unknown flag; did you mean --metrics?"]);
