@@ -9,6 +9,16 @@ import type { ConnectOptions } from "./connector/options.ts";
 
 export { QuickTunnelError, type QuickTunnelErrorCode } from "./account/quick-tunnel.ts";
 export { CredentialsError } from "./config/credentials.ts";
+export type {
+  AccessInput,
+  DurationInput,
+  HeaderEditsInput,
+  IngressRuleInput,
+  IpRuleInput,
+  OriginRequestInput,
+  RoutingOptions,
+  WarpRoutingInput,
+} from "./config/ingress-option.ts";
 export type { OriginInput } from "./config/origin.ts";
 export { ConfigError, type ConfigProblem } from "./config/problem.ts";
 export type { ConnectionInfo, DegradedReport, Tunnel, TunnelEvents } from "./connector/api.ts";

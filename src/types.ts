@@ -73,7 +73,7 @@ export type CancelReason =
 
 /** What a stream's consumer implements. One object a request; set as `EdgeStream.sink` synchronously in `onRequest`. */
 export interface StreamSink {
-  /** Bytes of the request body, or of the visitor's side of a splice. The view is valid only during the call. Give credit back by `consumed`. */
+  /** Bytes of the request body, or of the visitor's side of a splice. The view is valid only during the call, and may be overwritten. Give credit back by `consumed`. */
   onData(chunk: Buffer): void;
   /** The edge ended its side. Not called when `EdgeStream.bodyless`. */
   onEnd(trailers: readonly HeaderField[]): void;
@@ -101,6 +101,12 @@ export interface EdgeStream {
   end(trailers?: readonly HeaderField[]): void;
   /** Breaks the stream off: before the head a 502 by the connector, after it a reset that the visitor can't take for a clean end. */
   abort(): void;
+}
+
+/** A page of the tunnel's owner, in place of an empty answer. */
+export interface ErrorPage {
+  readonly contentType: string;
+  readonly body: Buffer;
 }
 
 /** Who made an answer (spec: response meta). */

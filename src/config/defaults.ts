@@ -23,4 +23,7 @@ export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
   tags: [],
   maxActiveFlows: undefined,
   features: [],
+  handlers: {},
+  errorPage: undefined,
+  flags: {},
 };

@@ -80,8 +80,17 @@ export interface WarpRoutingInput {
 
 /** The library's options that decide where requests go. */
 export interface RoutingOptions {
+  /**
+   * One service for everything: a URL, `host:port`, `{ unix: path }`, an `http.Server`, `{ listener, upgrade? }`,
+   * `{ fetch, upgrade? }`, or a bare function, of which one with two parameters or more is a `(req, res)` listener and
+   * any other a fetch handler.
+   */
   readonly origin?: OriginInput;
-  readonly ingress?: readonly IngressRuleInput[];
+  /**
+   * In place of `origin`: rules, of which the first that matches a request counts, and the last matches everything; or `"remote"`:
+   * those that Cloudflare has for the tunnel, and 503 until they come. Rules from Cloudflare count before all others.
+   */
+  readonly ingress?: readonly IngressRuleInput[] | "remote";
   /** Named origins for `service: "handler:<name>"`. */
   readonly handlers?: Readonly<Record<string, OriginInput>>;
   /** For every rule; times either by the file's keys or, in milliseconds, as `connectTimeoutMs`. */
@@ -112,7 +121,7 @@ export function parseRouting(options: RoutingOptions): Routing {
   const single = origin === undefined ? undefined : parseOrigin(origin);
   const parsed = parseIngress(
     {
-      ingress: reader.rules(ingress),
+      ingress: ingress === "remote" ? undefined : reader.rules(ingress),
       originRequest: reader.originRequest(originRequest, ["originRequest"]),
       "warp-routing": warpRouting,
     },

@@ -1,5 +1,6 @@
 /** From all that was said to the one TunnelConfig that runs, with what is worth telling about it. */
 import type { Ingress } from "../types.ts";
+import { configurationFlags } from "./configuration-flags.ts";
 import { DEFAULT_HA_CONNECTIONS, DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "./defaults.ts";
 import {
   type Findings,
@@ -60,6 +61,7 @@ export function planTunnel(request: PlanRequest): Plan {
     tags: readTags(settings, findings),
     features: settings.list("features"),
     maxActiveFlows: readMaxActiveFlows(settings),
+    flags: configurationFlags(settings),
   };
   const quickService = readQuickService(settings, findings);
   const hostname = readHostname(request, mode, findings);

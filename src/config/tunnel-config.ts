@@ -2,7 +2,7 @@
  * The one validated configuration that every source (flags, environment, TOML, YAML, the library's options) ends in.
  * Plain data; connector/ runs it. Times in milliseconds.
  */
-import type { Ingress } from "../types.ts";
+import type { ErrorPage, Ingress, Origin } from "../types.ts";
 import type { Secret } from "./secret.ts";
 
 /** What a tunnel token or credentials file holds (spec/wire: Tunnel credentials). */
@@ -66,4 +66,10 @@ export interface TunnelConfig {
   readonly maxActiveFlows: number | undefined;
   /** Extra feature strings for the registration. */
   readonly features: readonly string[];
+  /** What rules name by `handler:<name>`, those of later configurations too. */
+  readonly handlers: Readonly<Record<string, Origin>>;
+  /** What visitors with a browser see when the tunnel, and not the origin, answers 502, 503 or 504. */
+  readonly errorPage: ErrorPage | undefined;
+  /** Flags that somebody set, by cloudflared's names, for the edge to know. */
+  readonly flags: Readonly<Record<string, string>>;
 }

@@ -1,6 +1,7 @@
 /** What the life of a tunnel looks like from outside: the library's `Tunnel` and the CLI's. */
 import type { LookupFunction } from "node:net";
-import type { EdgeProtocol, Logger, RequestOutcome } from "../types.ts";
+import type { EdgeProtocol, Ingress, Logger, RequestOutcome } from "../types.ts";
+import type { IngressUpdate } from "./orchestrator.ts";
 
 export interface ConnectionInfo {
   readonly connIndex: number;
@@ -36,6 +37,8 @@ export interface TunnelEvents {
   degraded: [report: DegradedReport];
   /** The supervisor restarts the tunnel: new connections are opened before the old ones are closed. */
   restarting: [delayMs: number, reason: Error];
+  /** Other rules are in effect: of this version from Cloudflare, or of this machine, which have none (-1). */
+  configuration: [version: number, source: "remote" | "local"];
   /** A request has ended. */
   request: [outcome: RequestOutcome];
   /** All is closed; `error` is the final cause where the tunnel gave up. */
@@ -63,9 +66,19 @@ export interface Tunnel extends AsyncDisposable {
   off<E extends keyof TunnelEvents>(event: E, listener: (...args: TunnelEvents[E]) => void): this;
 }
 
+/** A tunnel as the one who reads its configuration file has it. */
+export interface LocalTunnel extends Tunnel {
+  /** Serves other rules from now on; requests under way keep theirs. Counts what became of them. Never throws. */
+  updateIngress(ingress: Ingress): IngressUpdate;
+  /** Counts a configuration file that could not be read anew: the rules stay. */
+  reloadFailed(): void;
+}
+
 export interface TunnelRuntime {
   /** Default: silent. */
   readonly logger?: Logger;
+  /** What is worth telling about the configuration, for the log. */
+  readonly warnings?: readonly string[];
   /** Aborting closes the tunnel gracefully, with the configured grace period. */
   readonly signal?: AbortSignal;
   /** Health probe of the public hostname; default: an undici request. For tests and odd networks. */

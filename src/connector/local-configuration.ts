@@ -1,58 +1,79 @@
-/** The local configuration as the edge wants to see it, for the dashboard (wire § 13). */
-import { defaultTunnelConfig } from "../config/defaults.ts";
-import { defaultOriginRequest } from "../proxy/ingress/defaults.ts";
+/** The rules in effect as the edge wants to see them, for the dashboard (ingress § 6, wire § 13). */
 import { serviceOf } from "../config/service.ts";
-import type { TunnelConfig } from "../config/tunnel-config.ts";
-import type { OriginRequestOptions } from "../types.ts";
+import { defaultOriginRequest, defaultWarpRouting } from "../proxy/ingress/defaults.ts";
+import type { Ingress, IngressRule, OriginRequestOptions, Service, WarpRouting } from "../types.ts";
 
-/** JSON: `{"__configuration_flags"?, "ingress": [{"service", "originRequest"}], "warp-routing": {}}`. */
-export function localConfiguration(config: TunnelConfig): Uint8Array {
-  const flags = configurationFlags(config);
+/**
+ * JSON: `{"__configuration_flags"?, "ingress": [{"hostname"?, "path"?, "service", "originRequest"}], "warp-routing"}`. The
+ * options of the whole are folded into each rule, and only what is not the default is there. Durations are seconds.
+ */
+export function localConfiguration(ingress: Ingress, flags: Readonly<Record<string, string>>): Uint8Array {
   return Buffer.from(
     JSON.stringify({
       ...(Object.keys(flags).length === 0 ? {} : { __configuration_flags: flags }),
-      ingress: config.ingress.rules.map(({ hostname, path, service, originRequest }) => ({
-        ...(hostname === "" ? {} : { hostname }),
-        ...(path === undefined ? {} : { path }),
-        // A handler in this process has no address to name.
-        service: serviceOf(service) ?? "http://localhost",
-        originRequest: changedOptions(originRequest),
-      })),
-      "warp-routing": {},
+      ingress: ingress.rules.map(rule),
+      "warp-routing": warpRouting(ingress.warpRouting),
     }),
   );
 }
 
-/** Flags that somebody set, by cloudflared's names. */
-function configurationFlags(config: TunnelConfig): Record<string, string> {
-  const { edgeBindAddress, edgeIpVersion, protocol, retries } = config;
+function rule({ hostname, originRequest, path, service }: IngressRule): Record<string, unknown> {
   return {
-    ...(retries === defaultTunnelConfig.retries ? {} : { retries: String(retries) }),
-    ...(protocol === defaultTunnelConfig.protocol ? {} : { protocol }),
-    ...(edgeIpVersion === defaultTunnelConfig.edgeIpVersion ? {} : { "edge-ip-version": edgeIpVersion }),
-    ...(edgeBindAddress === undefined ? {} : { "edge-bind-address": edgeBindAddress }),
+    ...(hostname === "" ? {} : { hostname }),
+    ...(path === undefined ? {} : { path }),
+    service: serviceText(service),
+    originRequest: changedOptions(originRequest),
   };
 }
 
-/** Only what differs from the defaults; durations in whole seconds. A CA pool is a file of this machine: it stays here. */
+/** A handler in this process has no address to name, and of several origins a rule can name one. */
+function serviceText(service: Service): string {
+  const named = service.kind === "failover" ? service.origins[0] : service;
+  return (named && serviceOf(named)) ?? "http://localhost";
+}
+
+const DURATIONS = {
+  connectTimeout: "connectTimeoutMs",
+  tlsTimeout: "tlsTimeoutMs",
+  tcpKeepAlive: "tcpKeepAliveMs",
+  keepAliveTimeout: "keepAliveTimeoutMs",
+} as const satisfies Readonly<Record<string, keyof OriginRequestOptions>>;
+
+const VALUES = [
+  "noHappyEyeballs",
+  "keepAliveConnections",
+  "httpHostHeader",
+  "originServerName",
+  "matchSNItoHost",
+  "noTLSVerify",
+  "disableChunkedEncoding",
+  "proxyType",
+  "http2Origin",
+] as const satisfies readonly (keyof OriginRequestOptions)[];
+
+/**
+ * cloudflared's keys alone: the edge knows no others, and headers that a rule sets may be credentials. A CA pool is a file of
+ * this machine, of which only the content is left.
+ */
 function changedOptions(options: OriginRequestOptions): Record<string, unknown> {
   const changed: Record<string, unknown> = {};
-  const seconds = (
-    key: string,
-    field: "connectTimeoutMs" | "tlsTimeoutMs" | "tcpKeepAliveMs" | "keepAliveTimeoutMs",
-  ) => {
-    if (options[field] !== defaultOriginRequest[field]) changed[key] = Math.round(options[field] / 1000);
-  };
-  seconds("connectTimeout", "connectTimeoutMs");
-  seconds("tlsTimeout", "tlsTimeoutMs");
-  seconds("tcpKeepAlive", "tcpKeepAliveMs");
-  seconds("keepAliveTimeout", "keepAliveTimeoutMs");
-  if (options.noHappyEyeballs) changed.noHappyEyeballs = true;
-  if (options.noTLSVerify) changed.noTLSVerify = true;
-  if (options.keepAliveConnections !== defaultOriginRequest.keepAliveConnections) {
-    changed.keepAliveConnections = options.keepAliveConnections;
+  for (const [key, field] of Object.entries(DURATIONS)) {
+    if (options[field] !== defaultOriginRequest[field]) changed[key] = options[field] / 1000;
   }
-  if (options.httpHostHeader !== undefined) changed.httpHostHeader = options.httpHostHeader;
-  if (options.originServerName !== undefined) changed.originServerName = options.originServerName;
+  for (const key of VALUES) if (options[key] !== defaultOriginRequest[key]) changed[key] = options[key];
+  if (options.ipRules.length > 0) changed["ipRules"] = options.ipRules;
+  if (options.access?.required === true) changed["access"] = access(options.access);
   return changed;
+}
+
+function access({ audTag, environment, required, teamName }: NonNullable<OriginRequestOptions["access"]>) {
+  return { required, teamName, audTag, ...(environment === "" ? {} : { environment }) };
+}
+
+function warpRouting({ connectTimeoutMs, maxActiveFlows, tcpKeepAliveMs }: WarpRouting): Record<string, unknown> {
+  return {
+    ...(connectTimeoutMs === defaultWarpRouting.connectTimeoutMs ? {} : { connectTimeout: connectTimeoutMs / 1000 }),
+    ...(maxActiveFlows === defaultWarpRouting.maxActiveFlows ? {} : { maxActiveFlows }),
+    ...(tcpKeepAliveMs === defaultWarpRouting.tcpKeepAliveMs ? {} : { tcpKeepAlive: tcpKeepAliveMs / 1000 }),
+  };
 }

@@ -1,18 +1,20 @@
 /** A tunnel that runs: its connections, its proxy, its health check and its metrics, and their common end. */
 import { randomUUID } from "node:crypto";
+import { readTextFile } from "../config/files.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
 import type { Probe } from "../health/probe.ts";
 import { type MetricsServer, startMetricsServer } from "../health/server.ts";
 import { TunnelMetrics } from "../health/tunnel-metrics.ts";
 import type { Proxy, ProxyOptions } from "../proxy/proxy.ts";
-import type { EdgeRequest, Logger, RequestOutcome } from "../types.ts";
-import type { ConnectionInfo, Tunnel, TunnelEvents, TunnelRuntime } from "./api.ts";
+import type { ConfigurationUpdate, EdgeRequest, Ingress, Logger, RequestOutcome } from "../types.ts";
+import type { ConnectionInfo, LocalTunnel, TunnelEvents, TunnelRuntime } from "./api.ts";
 import { architecture, featuresOf } from "./client-info.ts";
 import { watchClock } from "./clock-watch.ts";
 import type { RegisteredConnection } from "./connection.ts";
 import { Deadline } from "./drain.ts";
 import { AbortError, asError } from "./errors.ts";
 import { localConfiguration } from "./local-configuration.ts";
+import { type IngressUpdate, Orchestrator } from "./orchestrator.ts";
 import type { ConnectorParts, IdentitySource } from "./parts.ts";
 import { Supervisor } from "./supervisor.ts";
 import { TunnelEmitter } from "./tunnel-emitter.ts";
@@ -35,7 +37,7 @@ interface Deferred {
   readonly reject: (error: Error) => void;
 }
 
-export class RunningTunnel implements Tunnel {
+export class RunningTunnel implements LocalTunnel {
   readonly connectorId = randomUUID();
   readonly #config: TunnelConfig;
   readonly #runtime: TunnelRuntime;
@@ -45,6 +47,7 @@ export class RunningTunnel implements Tunnel {
   readonly #metrics: TunnelMetrics;
   readonly #identity: IdentitySource;
   readonly #proxy: Proxy;
+  readonly #orchestrator: Orchestrator;
   readonly #supervisor: Supervisor;
   readonly #health: TunnelHealth;
   readonly #registered = deferred();
@@ -54,6 +57,8 @@ export class RunningTunnel implements Tunnel {
   #metricsUrl: string | undefined;
   #quickHostname = "";
   #deadline: Deadline | undefined;
+  /** Connection 0, while the edge wants to be told its configuration. */
+  #told: RegisteredConnection | undefined;
 
   constructor(config: TunnelConfig, runtime: TunnelRuntime, parts: TunnelParts) {
     const { logger } = parts;
@@ -65,6 +70,7 @@ export class RunningTunnel implements Tunnel {
     this.#metrics = new TunnelMetrics(parts.version);
     this.#identity = parts.createIdentity((hostname) => this.#announce(hostname));
     this.#proxy = parts.createProxy({ connectorId: this.connectorId, logger, observer: this.#observer() });
+    this.#orchestrator = this.#createOrchestrator();
     this.#supervisor = this.#createSupervisor();
     this.#health = this.#createHealth();
     this.#metrics.countConnections(() => ({
@@ -125,6 +131,16 @@ export class RunningTunnel implements Tunnel {
     return this;
   }
 
+  updateIngress(ingress: Ingress): IngressUpdate {
+    const update = this.#orchestrator.updateLocal(ingress);
+    this.#metrics.reloaded(update.result);
+    return update;
+  }
+
+  reloadFailed(): void {
+    this.#metrics.reloaded("failed");
+  }
+
   async close(options: { grace?: number } = {}): Promise<void> {
     const { gracePeriodMs } = this.#config;
     const grace = options.grace !== undefined && options.grace >= 0 ? options.grace : gracePeriodMs;
@@ -147,6 +163,7 @@ export class RunningTunnel implements Tunnel {
       return;
     }
     this.#deadline = new Deadline(graceMs);
+    this.#orchestrator.end();
     this.#runtime.signal?.removeEventListener("abort", this.#onAbort);
     this.#registered.reject(error ?? new AbortError(this.#runtime.signal?.reason));
     void this.#finish(error, this.#deadline);
@@ -188,6 +205,19 @@ export class RunningTunnel implements Tunnel {
     }
   }
 
+  #createOrchestrator(): Orchestrator {
+    const { handlers, ingress, maxActiveFlows } = this.#config;
+    return new Orchestrator({
+      ingress,
+      // The keys of Cloudflare's configuration name files of this machine.
+      context: { handlers, readFile: (path) => readTextFile(path, "") },
+      maxActiveFlows,
+      apply: (rules) => this.#proxy.update(rules),
+      onApplied: (version, source) => this.#onConfiguration(version, source),
+      logger: this.#logger,
+    });
+  }
+
   #createSupervisor(): Supervisor {
     const { haConnections, retries, rpcTimeoutMs, gracePeriodMs } = this.#config;
     return new Supervisor(
@@ -205,7 +235,10 @@ export class RunningTunnel implements Tunnel {
       },
       {
         registered: (info, connection) => this.#onRegistered(info, connection),
-        disconnected: (info, error) => this.#emitter.emit("disconnected", info, error),
+        disconnected: (info, error) => {
+          if (info.connectionId === this.#told?.connectionId) this.#told = undefined;
+          this.#emitter.emit("disconnected", info, error);
+        },
         unregistered: (ok) => this.#metrics.rpc("unregister_connection", ok),
         failed: (_info, failure) => {
           if (failure.kind === "unprepared" || failure.kind === "unreachable") return;
@@ -246,15 +279,33 @@ export class RunningTunnel implements Tunnel {
   }
 
   #handle(request: EdgeRequest, connIndex: number): void {
+    if (request.kind === "configuration") {
+      this.#configure(request);
+      return;
+    }
     if (request.kind === "tcp") this.#metrics.tcpStarted();
-    else if (request.kind !== "configuration") this.#health.request(request.authority);
+    else this.#health.request(request.authority);
     this.#proxy.handle(request, connIndex);
+  }
+
+  #configure(update: ConfigurationUpdate): void {
+    const { error, lastAppliedVersion } = this.#orchestrator.update(update.version, update.config);
+    update.reply(lastAppliedVersion, error);
+  }
+
+  #onConfiguration(version: number, source: "local" | "remote"): void {
+    if (source === "remote") this.#metrics.configured(version);
+    else if (this.#told !== undefined) void this.#pushConfiguration(this.#told);
+    this.#emitter.emit("configuration", version, source);
   }
 
   #onRegistered(info: ConnectionInfo, connection: RegisteredConnection): void {
     this.#metrics.rpc("register_connection", true);
     this.#metrics.registered(info.connIndex, connection.location);
-    if (info.connIndex === 0 && !connection.remotelyManaged) void this.#pushConfiguration(connection);
+    if (info.connIndex === 0) {
+      this.#told = connection.remotelyManaged ? undefined : connection;
+      if (this.#told !== undefined) void this.#pushConfiguration(this.#told);
+    }
     this.#emitter.emit("registered", info);
     // Whoever waits for the registration wants a metrics server that can't listen to be an error.
     void this.#metricsServer.then(() => this.#registered.resolve());
@@ -264,7 +315,7 @@ export class RunningTunnel implements Tunnel {
   async #pushConfiguration({ client }: RegisteredConnection): Promise<void> {
     let failure: Error | undefined;
     try {
-      await client.updateLocalConfiguration(localConfiguration(this.#config), {
+      await client.updateLocalConfiguration(localConfiguration(this.#orchestrator.ingress, this.#config.flags), {
         timeoutMs: this.#config.rpcTimeoutMs,
       });
     } catch (error) {

@@ -9,7 +9,7 @@ import { createMemoryBudget } from "../protocol/http2/budget.ts";
 import { createProxy } from "../proxy/proxy.ts";
 import { createRegistrationClient } from "../rpc/registration-client.ts";
 import type { LogFields, Logger } from "../types.ts";
-import type { Tunnel, TunnelRuntime } from "./api.ts";
+import type { LocalTunnel, TunnelRuntime } from "./api.ts";
 import { EdgeAddresses } from "./edge-addresses.ts";
 import { namedIdentity, QuickIdentity } from "./identity.ts";
 import { RunningTunnel, type TunnelParts } from "./running-tunnel.ts";
@@ -20,8 +20,9 @@ const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
  * Starts a tunnel and returns at once; `registered` and the events tell what becomes of it. Throws EdgeTlsError where
  * `cacert` holds no certificate, or post-quantum key exchange is wanted of a Node.js without it.
  */
-export function startTunnel(config: TunnelConfig, runtime: TunnelRuntime = {}): Tunnel {
+export function startTunnel(config: TunnelConfig, runtime: TunnelRuntime = {}): LocalTunnel {
   const logger = runtime.logger === undefined ? silentLogger : guardLogger(runtime.logger);
+  for (const warning of runtime.warnings ?? []) logger.warn(warning);
   const tunnel = new RunningTunnel(config, runtime, realParts(config, runtime, logger));
   tunnel.start();
   return tunnel;
@@ -42,7 +43,7 @@ function guardLogger(logger: Logger): Logger {
 }
 
 function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger): TunnelParts {
-  const { identity, ingress, tags } = config;
+  const { errorPage, identity, ingress, tags } = config;
   const version = readVersion();
   const userAgent = `underpass/${version}`;
   const tls = createEdgeTls({ cacert: config.cacert, postQuantum: config.postQuantum });
@@ -65,7 +66,8 @@ function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger)
       };
       return new QuickIdentity(request, ({ hostname }) => announce(hostname), logger);
     },
-    createProxy: (options) => createProxy({ ...options, ingress, tags, originRoots: () => trustAnchors(process.env) }),
+    createProxy: (options) =>
+      createProxy({ ...options, ingress, tags, errorPage, originRoots: () => trustAnchors(process.env) }),
     probe:
       runtime.probe ??
       createProbe({ userAgent, ...(runtime.probeLookup === undefined ? {} : { lookup: runtime.probeLookup }) }),

@@ -12,6 +12,7 @@ const ORIGIN_ERRORS: ReadonlySet<OutcomeClass> = new Set<OutcomeClass>([
   "origin-dns",
   "origin-protocol",
   "handler-error",
+  "flow-limit",
 ]);
 
 export type RpcMethod = "register_connection" | "unregister_connection" | "update_local_configuration";
@@ -37,6 +38,9 @@ export class TunnelMetrics implements RequestObserver {
   readonly #rpcFailures: Metric;
   readonly #checkFailures: Metric;
   readonly #restarts: Metric;
+  readonly #configVersion: Metric;
+  readonly #reloads: Metric;
+  readonly #connectErrors: Metric;
   readonly #degraded: Metric;
   /** Counted per request, so without rendering labels. */
   readonly #statusCounts = new Map<number, number>();
@@ -67,6 +71,12 @@ export class TunnelMetrics implements RequestObserver {
     this.#checkFailures = r.counter("underpass_health_check_failures_total", "Health checks that failed.");
     this.#restarts = r.counter("underpass_restarts_total", "Restarts of the tunnel by its health check.");
     this.#degraded = r.gauge("underpass_degraded", "1 while the public hostname answers, but not with 2xx.");
+    this.#configVersion = r.gauge(
+      "cloudflared_orchestration_config_version",
+      "Configuration from Cloudflare in effect.",
+    );
+    this.#reloads = r.counter("underpass_config_reloads_total", "Local rules given to the running tunnel.", true);
+    this.#connectErrors = r.counter("cloudflared_proxy_connect_streams_errors", "TCP streams that did not come about.");
     addProcessMetrics(r);
     r.onCollect(() => {
       for (const [status_code, count] of this.#statusCounts)
@@ -98,7 +108,9 @@ export class TunnelMetrics implements RequestObserver {
     increment(this.#outcomeCounts, outcome.class);
     if (outcome.status > 0) increment(this.#statusCounts, outcome.status);
     if (ORIGIN_ERRORS.has(outcome.class)) this.#errors.add();
-    if (outcome.kind === "tcp") this.#tcpActive.add(-1);
+    if (outcome.kind !== "tcp") return;
+    this.#tcpActive.add(-1);
+    if (outcome.class !== "ok" && outcome.phase !== "splice") this.#connectErrors.add();
   }
 
   /** A request has turned out to be a TCP stream; `finished` follows. */
@@ -132,6 +144,15 @@ export class TunnelMetrics implements RequestObserver {
     if (method !== "update_local_configuration") return;
     this.#configPushes.add();
     if (!ok) this.#configPushErrors.add();
+  }
+
+  /** A configuration from Cloudflare is in effect. */
+  configured(version: number): void {
+    this.#configVersion.set(version);
+  }
+
+  reloaded(result: "applied" | "refused" | "failed"): void {
+    this.#reloads.add(1, { result });
   }
 
   healthCheck(verdict: "healthy" | "degraded" | "failed"): void {

@@ -1,16 +1,7 @@
-/** What is answered without any origin: fixed statuses, and configurations that this version does not take. */
-import type { ConfigurationUpdate, HttpRequest, ResponseHead, StreamSink, WebSocketRequest } from "../types.ts";
+/** What is answered without any origin. */
+import type { EdgeStream, HttpRequest, OutcomeClass, StreamSink, WebSocketRequest } from "../types.ts";
+import { answerEmpty } from "./error-page.ts";
 import type { ProxiedRequest, RequestRecord } from "./request-record.ts";
-
-/** The version before the first one (ingress § 6): no remote configuration was ever applied. */
-const NO_CONFIGURATION = -1;
-
-export function refuseConfiguration(update: ConfigurationUpdate): void {
-  update.reply(
-    NO_CONFIGURATION,
-    "remote configuration of ingress rules is not supported in this version; the origin that was configured locally stays",
-  );
-}
 
 /** cloudflared's answer where no rule matches. */
 const NO_ORIGIN_STATUS = 503;
@@ -19,11 +10,21 @@ const NO_ORIGIN_STATUS = 503;
 export function answerStatus(request: HttpRequest | WebSocketRequest, status: number, record: RequestRecord): void {
   const { stream } = request;
   stream.sink = discardingSink(request);
-  const head: ResponseHead = { status, headers: [], contentLength: 0, source: "origin" };
-  stream.respond(head, true);
+  answerEmpty(stream, status, "origin");
   record.status = status;
   if (status === NO_ORIGIN_STATUS) record.finish("no-origin", "match");
   else record.finish("ok");
+}
+
+/** What a visitor gets whose request failed before there was a head. */
+export function failureStatus(outcome: OutcomeClass): 502 | 504 {
+  return outcome === "origin-timeout" ? 504 : 502;
+}
+
+/** Answers a stream that has no head yet. The edge makes a page of it, unless the owner has one. */
+export function answerFailure(stream: EdgeStream, status: 502 | 504): void {
+  if (status === 502) stream.abort();
+  else answerEmpty(stream, status, "connector");
 }
 
 /** For streams whose answer is complete: credits what still comes. */

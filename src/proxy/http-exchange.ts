@@ -18,6 +18,7 @@ import type {
 import type { ActiveRequest } from "./active-requests.ts";
 import { BadRequestError } from "./bad-request.ts";
 import type { ConnectionUser } from "./origin-connection.ts";
+import { answerFailure, failureStatus } from "./direct-answers.ts";
 import { connectionError } from "./origin-errors.ts";
 import type { HttpConnection, OriginPool } from "./origin-pool.ts";
 import type { OriginTarget } from "./origin-target.ts";
@@ -32,9 +33,6 @@ export interface HttpContext {
   readonly fields: RequestFields;
   readonly resources: UploadResources;
 }
-
-/** What `EdgeStream.abort` answers before the head. */
-const BAD_GATEWAY = 502;
 
 /** How long a visitor that waits for `100 Continue` is made to wait when the origin says nothing (ingress § 5.3). */
 const EXPECT_CONTINUE_MS = 1_000;
@@ -351,10 +349,12 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
   }
 
   #abort(outcome: OutcomeClass, phase: RequestPhase, error: Error): void {
-    if (!this.#responded) this.#record.status = BAD_GATEWAY;
+    const status = failureStatus(outcome);
+    if (!this.#responded) this.#record.status = status;
     this.#finish(outcome, phase, error);
     this.#http?.connection.destroy();
-    this.#stream.abort();
+    if (this.#responded) this.#stream.abort();
+    else answerFailure(this.#stream, status);
   }
 
   #finish(outcome: OutcomeClass, phase?: RequestPhase, error?: Error): void {

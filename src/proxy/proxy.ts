@@ -1,7 +1,7 @@
 /** What the edge asks for, on its way to the service that the ingress rules name. */
 import { Http1RequestError } from "../protocol/http1/errors.ts";
 import type {
-  EdgeRequest,
+  ErrorPage,
   HttpRequest,
   Ingress,
   Logger,
@@ -14,7 +14,8 @@ import type { Backend, BackendContext } from "./backends/backend.ts";
 import { createBackend } from "./backends/create.ts";
 import { BadRequestError } from "./bad-request.ts";
 import { BufferPool } from "./buffer-pool.ts";
-import { discardingSink, refuseConfiguration } from "./direct-answers.ts";
+import { answerFailure, discardingSink, failureStatus } from "./direct-answers.ts";
+import { withErrorPage } from "./error-page.ts";
 import { FlushQueue } from "./flush-queue.ts";
 import { createRouter, type Router } from "./ingress/router.ts";
 import { OpenConnections } from "./open-connections.ts";
@@ -31,13 +32,14 @@ export interface ProxyOptions {
   readonly observer: RequestObserver;
   /** PEM texts that replace Node's own roots for origins with TLS; called at the first such connection. */
   readonly originRoots?: () => readonly string[];
+  readonly errorPage?: ErrorPage | undefined;
   /** `ip:port` of the resolvers behind the private network's virtual DNS address; default: this machine's. */
   readonly dnsResolvers?: readonly string[] | undefined;
 }
 
 export interface Proxy {
   /** Sets `request.stream.sink` before it returns; never throws. */
-  handle(request: EdgeRequest, connIndex: number): void;
+  handle(request: ProxiedRequest, connIndex: number): void;
   /** From now on requests go by these rules; those under way keep theirs. Throws, and changes nothing, when one can't be started. */
   update(ingress: Ingress): void;
   readonly activeRequests: number;
@@ -59,6 +61,7 @@ class IngressProxy implements Proxy {
   readonly #records: RecordContext;
   readonly #connections = new OpenConnections();
   readonly #privateNetwork: PrivateNetwork;
+  readonly #errorPage: ErrorPage | undefined;
   #routing: Routing;
   #closed = false;
 
@@ -66,6 +69,7 @@ class IngressProxy implements Proxy {
     const { connectorId, dnsResolvers = [], logger, observer, originRoots, tags } = options;
     const resources = { buffers: new BufferPool(), flushes: new FlushQueue() };
     this.#context = { connectorId, tags, resources, connections: this.#connections, logger, originRoots };
+    this.#errorPage = options.errorPage;
     this.#records = { logger, observer, active: new ActiveRequests() };
     const { warpRouting } = options.ingress;
     this.#privateNetwork = new PrivateNetwork({ warpRouting, dnsResolvers, resources, connections: this.#connections });
@@ -95,10 +99,9 @@ class IngressProxy implements Proxy {
     }
   }
 
-  handle(request: EdgeRequest, connIndex: number): void {
-    if (request.kind === "configuration") refuseConfiguration(request);
-    else if (request.kind === "tcp") this.#handleTcp(request, connIndex);
-    else this.#handleHttp(request, connIndex);
+  handle(request: ProxiedRequest, connIndex: number): void {
+    if (request.kind === "tcp") this.#handleTcp(request, connIndex);
+    else this.#handleHttp(withErrorPage(request, this.#errorPage), connIndex);
   }
 
   #handleTcp(request: TcpRequest, connIndex: number): void {
@@ -137,10 +140,10 @@ class IngressProxy implements Proxy {
     const error = cause instanceof Error ? cause : new Error(String(cause));
     const isBadRequest = error instanceof Http1RequestError || error instanceof BadRequestError;
     request.stream.sink = discardingSink(request);
-    record.status = 502;
-    if (error instanceof OriginError) record.finish(error.outcome, error.phase, error);
-    else record.finish(isBadRequest ? "bad-request" : "handler-error", "request", error);
-    request.stream.abort();
+    const outcome = error instanceof OriginError ? error.outcome : isBadRequest ? "bad-request" : "handler-error";
+    record.status = failureStatus(outcome);
+    record.finish(outcome, error instanceof OriginError ? error.phase : "request", error);
+    answerFailure(request.stream, failureStatus(outcome));
   }
 
   async close(): Promise<void> {

@@ -58,7 +58,9 @@ async function startShim(): Promise<{ port: number; stop(): Promise<void> }> {
     }).then(
       (connection) => {
         connections.add(connection);
-        connection.onRequest = (request) => proxy.handle(request, 0);
+        connection.onRequest = (request) => {
+          if (request.kind !== "configuration") proxy.handle(request, 0);
+        };
         void connection.closed.then(() => connections.delete(connection));
       },
       () => inbound.destroy(),

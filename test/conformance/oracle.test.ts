@@ -18,7 +18,7 @@ const library = new RowRunner(librarySubject);
 const commandLine = new RowRunner(processSubject("underpass tunnel", process.execPath, [command]));
 
 /** Rows that are about a process: its command line, its signals, its exit status. */
-const OF_THE_PROCESS = /^(?:REG-0[12]|REG-11|REG-16a|SUP-01|SHUT-)/;
+const OF_THE_PROCESS = /^(?:REG-0[12]|REG-06a|REG-11|REG-16a|SUP-01|SHUT-)/;
 
 afterAll(async () => {
   await library.close();
@@ -26,7 +26,9 @@ afterAll(async () => {
 });
 
 async function check(row: Row, runner = library): Promise<void> {
-  const expected = differences[row.id] ?? oracle.rows[row.id];
+  const difference = differences[row.id];
+  const meant = difference?.library === true && runner === commandLine ? undefined : difference;
+  const expected = meant ?? oracle.rows[row.id];
   expect(await runner.run(row)).toEqual(expected?.observed);
 }
 

@@ -17,6 +17,8 @@ export interface Oracle {
 /** An answer of underpass that is not cloudflared's, and why. */
 export interface Difference {
   readonly reason: string;
+  /** Of the library alone: the command answers as cloudflared does. */
+  readonly library?: true;
   readonly observed: Json;
 }
 

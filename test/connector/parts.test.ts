@@ -1,18 +1,15 @@
 /** The smaller parts of the connector: what it says of itself, its credentials, its addresses, its clock. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { QuickTunnelError } from "../../src/account/quick-tunnel.ts";
-import { defaultTunnelConfig } from "../../src/config/defaults.ts";
 import { architecture, featuresOf } from "../../src/connector/client-info.ts";
 import { watchClock } from "../../src/connector/clock-watch.ts";
 import { EdgeAddresses } from "../../src/connector/edge-addresses.ts";
 import { namedIdentity, QuickIdentity } from "../../src/connector/identity.ts";
-import { localConfiguration } from "../../src/connector/local-configuration.ts";
 import { ProbeWitness } from "../../src/connector/probe-witness.ts";
 import { TunnelEmitter } from "../../src/connector/tunnel-emitter.ts";
 import type { Resolvers } from "../../src/edge/discovery.ts";
-import type { Origin, RequestOutcome } from "../../src/types.ts";
+import type { RequestOutcome } from "../../src/types.ts";
 import { credentials, recordingLogger, seededRandom } from "./fake-edge.ts";
-import { defaultOriginRequest, singleService } from "../../src/proxy/ingress/defaults.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_000_000_000 });
@@ -55,53 +52,6 @@ describe("what a connector says of itself", () => {
     ["freebsd", "x64", "freebsd_amd64"],
   ])("%s on %s is %s", (platform, arch, expected) => {
     expect(architecture(platform, arch)).toBe(expected);
-  });
-});
-
-describe("the local configuration", () => {
-  const base = { ...defaultTunnelConfig, identity: { mode: "named", credentials, hostname: undefined } } as const;
-  const read = (config: Parameters<typeof localConfiguration>[0]): unknown =>
-    JSON.parse(Buffer.from(localConfiguration(config)).toString());
-
-  it.each<[string, Origin, string]>([
-    ["a URL", { kind: "url", url: new URL("http://user:pass@localhost:8080/path") }, "http://localhost:8080"],
-    ["a socket", { kind: "unix", path: "/run/app.sock", tls: false }, "unix:/run/app.sock"],
-    ["a socket with TLS", { kind: "unix", path: "/run/app.sock", tls: true }, "unix+tls:/run/app.sock"],
-    ["a status", { kind: "status", status: 503 }, "http_status:503"],
-    ["a handler", { kind: "fetch", fetch: () => new Response(), upgrade: undefined }, "http://localhost"],
-  ])("of %s", (_name, origin, service) => {
-    expect(read({ ...base, ingress: singleService(origin, defaultOriginRequest) })).toEqual({
-      ingress: [{ service, originRequest: {} }],
-      "warp-routing": {},
-    });
-  });
-
-  it("holds what differs from the defaults, and no certificate", () => {
-    const config = {
-      ...base,
-      protocol: "http2",
-      retries: 7,
-      ingress: singleService(
-        { kind: "status", status: 503 },
-        {
-          ...defaultOriginRequest,
-          connectTimeoutMs: 10_000,
-          noTLSVerify: true,
-          httpHostHeader: "a.example.com",
-          caPool: "-----BEGIN CERTIFICATE-----",
-        },
-      ),
-    } as const;
-    expect(read(config)).toEqual({
-      __configuration_flags: { protocol: "http2", retries: "7" },
-      ingress: [
-        {
-          service: "http_status:503",
-          originRequest: { connectTimeout: 10, noTLSVerify: true, httpHostHeader: "a.example.com" },
-        },
-      ],
-      "warp-routing": {},
-    });
   });
 });
 

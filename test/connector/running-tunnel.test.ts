@@ -7,7 +7,7 @@ import { QuickIdentity } from "../../src/connector/identity.ts";
 import type { IdentitySource } from "../../src/connector/parts.ts";
 import { RunningTunnel } from "../../src/connector/running-tunnel.ts";
 import type { Probe } from "../../src/health/probe.ts";
-import type { EdgeRequest, RequestObserver } from "../../src/types.ts";
+import type { EdgeRequest, Ingress, RequestObserver } from "../../src/types.ts";
 import { credentials, FakeEdge, fakeParts, type LogLine, recordingLogger, refused, registered } from "./fake-edge.ts";
 import { defaultOriginRequest, singleService } from "../../src/proxy/ingress/defaults.ts";
 
@@ -19,12 +19,14 @@ let probe: ReturnType<typeof vi.fn<Probe>>;
 let observer: RequestObserver;
 let proxyClosedAt: number | undefined;
 const handled: EdgeRequest[] = [];
+const rules: Ingress[] = [];
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 0 });
   edge = new FakeEdge();
   events = [];
   handled.length = 0;
+  rules.length = 0;
   proxyClosedAt = undefined;
   probe = vi.fn<Probe>(() => Promise.resolve({ status: 200, body: "" }));
 });
@@ -78,7 +80,7 @@ function start(
         observer = given.observer;
         return {
           activeRequests: 0,
-          update() {},
+          update: (ingress) => rules.push(ingress),
           handle: (request) => handled.push(request),
           close: () => {
             proxyClosedAt ??= Date.now();
@@ -96,6 +98,7 @@ function start(
     "url",
     "degraded",
     "restarting",
+    "configuration",
     "request",
     "closed",
   ];
@@ -122,6 +125,71 @@ function request(authority: string): EdgeRequest {
     },
   };
 }
+
+/** What the edge is answered when it pushes a configuration on a connection. */
+function push(version: number, config: unknown, connIndex = 0): readonly unknown[] {
+  const replies: (readonly unknown[])[] = [];
+  edge.open[connIndex]?.onRequest({
+    kind: "configuration",
+    version,
+    config,
+    reply: (...reply) => void replies.push(reply),
+  });
+  const [reply] = replies;
+  if (reply === undefined || replies.length > 1) throw new Error(`${replies.length} replies`);
+  return reply;
+}
+
+describe("the rules of a tunnel", () => {
+  const other = singleService({ kind: "status", status: 201 }, defaultOriginRequest);
+  const remote = { ingress: [{ service: "http_status:418" }] };
+  const told = (connIndex = 0): unknown => JSON.parse(edge.open[connIndex]?.client.configuration ?? "null");
+
+  it("are those of Cloudflare, whichever connection brings them", async () => {
+    start();
+    await advance(5_000);
+    expect(push(0, remote, 3)).toEqual([0, undefined]);
+    expect(push(0, {}, 0)).toEqual([0, undefined]);
+    expect(push(1, { ingress: 1 }, 1)).toEqual([0, expect.stringMatching(/^ingress: /)]);
+    expect(rules.map(({ rules: [rule] }) => rule?.service)).toEqual([{ kind: "status", status: 418 }]);
+    expect(handled).toEqual([]);
+    expect(named("configuration")).toEqual([[0, "remote"]]);
+    expect(edge.open.map(({ client }) => client.configuration)).toEqual([undefined, undefined, undefined, undefined]);
+  });
+
+  it("may be replaced by this machine, and the edge is told again", async () => {
+    edge.onRegister = () => registered(false);
+    start({ config: { flags: { protocol: "http2" } } });
+    await advance(5_000);
+    expect(tunnel.updateIngress(other)).toEqual({ result: "applied" });
+    await advance(1_000);
+    expect(rules).toEqual([other]);
+    expect(named("configuration")).toEqual([[-1, "local"]]);
+    expect(told()).toEqual({
+      __configuration_flags: { protocol: "http2" },
+      ingress: [{ service: "http_status:201", originRequest: {} }],
+      "warp-routing": {},
+    });
+    // A connection that takes the place of the first one tells what is in effect.
+    edge.open[0]?.drop();
+    await advance(60_000);
+    expect(edge.open.flatMap(({ client }) => client.configuration ?? [])).toEqual([
+      expect.stringMatching(/http_status:201/),
+    ]);
+  });
+
+  it("are not replaced by this machine once Cloudflare has given some, nor at the end", async () => {
+    start();
+    await advance(100);
+    push(7, remote);
+    expect(tunnel.updateIngress(other)).toMatchObject({ result: "refused" });
+    tunnel.reloadFailed();
+    expect(rules).toHaveLength(1);
+    void tunnel.close();
+    expect(push(8, {})).toEqual([7, expect.stringMatching(/already been shut down/)]);
+    expect(tunnel.updateIngress(other)).toMatchObject({ result: "refused" });
+  });
+});
 
 describe("a tunnel", () => {
   it("is registered with its first connection", async () => {

@@ -9,7 +9,6 @@ import tls from "node:tls";
 import path from "node:path";
 import { once } from "node:events";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { ConfigurationUpdate } from "../../src/types.ts";
 import { FakeStream, httpRequest, webSocketRequest } from "./fake-stream.ts";
 import { Cleanup, type Harness, listen, portOf, urlOrigin } from "./harness.ts";
 
@@ -180,7 +179,7 @@ describe("an origin with TLS", () => {
     const origin = await cleanup.raw();
     const harness = cleanup.harness(urlOrigin(origin.server, "https"), { tlsTimeoutMs: 30 });
     await get(harness);
-    expect(await harness.outcome()).toMatchObject({ class: "origin-timeout", phase: "tls", status: 502 });
+    expect(await harness.outcome()).toMatchObject({ class: "origin-timeout", phase: "tls", status: 504 });
     await (await origin.connection()).until(({ closed, ended }) => closed || ended);
   });
 
@@ -272,7 +271,7 @@ describe("an origin by name", () => {
         { connectTimeoutMs: 100 },
       );
       await get(harness);
-      expect(await harness.outcome()).toMatchObject({ class: "origin-timeout", phase: "connect", status: 502 });
+      expect(await harness.outcome()).toMatchObject({ class: "origin-timeout", phase: "connect", status: 504 });
       expect(harness.outcomes[0]?.error?.message).toMatch(/connectTimeout/);
       await harness.proxy.close();
     },
@@ -302,20 +301,6 @@ describe("a proxy without an origin to ask", () => {
       kind: "websocket",
       status: 503,
     });
-  });
-
-  it("refuses a remote configuration in words", () => {
-    const harness = cleanup.harness({ kind: "status", status: 503 });
-    const replies: unknown[][] = [];
-    const update: ConfigurationUpdate = {
-      kind: "configuration",
-      version: 4,
-      config: { ingress: [] },
-      reply: (...reply) => replies.push(reply),
-    };
-    harness.proxy.handle(update, 0);
-    expect(replies).toEqual([[-1, expect.stringMatching(/not supported in this version/)]]);
-    expect(harness.started).toBe(0);
   });
 });
 

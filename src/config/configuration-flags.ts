@@ -1,0 +1,30 @@
+/** `__configuration_flags`: the flags that somebody set, as the edge is told of them (ingress § 6). */
+import { formatDuration } from "../proxy/ingress/duration.ts";
+import type { MergedSettings } from "./merged.ts";
+import { findSetting, type Setting } from "./settings.ts";
+
+/** What cloudflared tells; none of them is a credential. */
+const TOLD: ReadonlySet<string> = new Set([
+  "autoupdate-freq",
+  "no-autoupdate",
+  "retries",
+  "protocol",
+  "loglevel",
+  "transport-loglevel",
+  "origincert",
+  "metrics",
+  "metrics-update-freq",
+  "edge-ip-version",
+  "edge-bind-address",
+  "max-active-flows",
+]);
+
+/** By name, in the form in which a flag takes them. */
+export function configurationFlags(settings: MergedSettings): Readonly<Record<string, string>> {
+  const told = settings.all().filter(({ name }) => TOLD.has(name));
+  return Object.fromEntries(told.map((setting) => [setting.name, flagText(setting)]));
+}
+
+function flagText({ name, value }: Setting): string {
+  return typeof value === "number" && findSetting(name)?.type === "duration" ? formatDuration(value) : String(value);
+}
