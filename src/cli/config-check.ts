@@ -2,9 +2,13 @@
 import { formatDuration } from "../proxy/ingress/duration.ts";
 import { findTokenSource } from "../config/identity.ts";
 import { REDACTED } from "../proxy/ingress/redact.ts";
-import type { TunnelConfig } from "../config/tunnel-config.ts";
-import { defaultOriginRequest } from "../proxy/ingress/defaults.ts";
+import { ruleName } from "../config/changes.ts";
+import { findService } from "../config/ingress.ts";
+import { formatKeyPath } from "../config/key-path.ts";
 import { serviceOf } from "../config/service.ts";
+import { showOriginRequest, showWarpRouting } from "../config/show-options.ts";
+import type { TunnelConfig } from "../config/tunnel-config.ts";
+import type { IngressRule } from "../types.ts";
 import type { Loaded } from "./load.ts";
 
 type Shown = string | number | boolean | null | readonly string[];
@@ -52,16 +56,10 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
     value: value ?? null,
     source: sourceOf(...(names.length === 0 ? [name] : names)),
   });
-  const { healthCheck, ingress } = config;
-  const [rule] = ingress.rules;
-  const originRequest = rule?.originRequest ?? defaultOriginRequest;
+  const { healthCheck } = config;
   return [
     ...describeIdentity({ plan, settings, log }),
-    {
-      name: "service",
-      value: (rule && serviceOf(rule.service)) ?? rule?.service.kind ?? null,
-      source: sourceOf("url", "unix-socket"),
-    },
+    ...describeIngress({ plan, settings, log }),
     row("protocol", config.protocol),
     row("edge", config.edge),
     row("region", config.region),
@@ -81,23 +79,54 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
       "tag",
       config.tags.map(({ name, value }) => `${name}=${value}`),
     ),
+    row("error-page", settings.string("error-page")),
     row("features", config.features),
-    row("proxy-connect-timeout", formatDuration(originRequest.connectTimeoutMs)),
-    row("proxy-tls-timeout", formatDuration(originRequest.tlsTimeoutMs)),
-    row("proxy-tcp-keepalive", formatDuration(originRequest.tcpKeepAliveMs)),
-    row("proxy-no-happy-eyeballs", originRequest.noHappyEyeballs),
-    row("proxy-keepalive-connections", originRequest.keepAliveConnections),
-    row("proxy-keepalive-timeout", formatDuration(originRequest.keepAliveTimeoutMs)),
-    row("http-host-header", originRequest.httpHostHeader),
-    row("origin-server-name", originRequest.originServerName),
-    row("origin-ca-pool", settings.string("origin-ca-pool")),
-    row("no-tls-verify", originRequest.noTLSVerify),
     row("loglevel", log.level),
     row("output", log.format === "json" ? "json" : "default"),
     row("logfile", log.logfile),
     row("log-directory", log.logDirectory),
     row("pidfile", settings.string("pidfile")),
   ];
+}
+
+function describeIngress({ plan, settings }: Loaded): readonly Row[] {
+  const { rules, warpRouting } = plan.config.ingress;
+  const where = settings.file?.ingress?.where;
+  const limit = settings.get("max-active-flows")?.where;
+  return [
+    ...rules.flatMap((rule, index) => describeRule({ plan, settings }, rule, index)),
+    ...Object.entries(showWarpRouting(warpRouting)).map(([key, value]) => ({
+      name: `warp-routing.${key}`,
+      value: showOption(value),
+      source: (key === "maxActiveFlows" ? limit : undefined) ?? where?.(["warp-routing", key]) ?? "default",
+    })),
+  ];
+}
+
+function describeRule({ plan, settings }: Pick<Loaded, "plan" | "settings">, rule: IngressRule, index: number): Row[] {
+  const { from, whereOption } = plan.routes;
+  const isRule = from === "rules";
+  const service = serviceOf(rule.service) ?? rule.service.kind;
+  const path = ["ingress", index] as const;
+  const name = isRule ? formatKeyPath(path) : "service";
+  return [
+    {
+      name,
+      value: isRule ? `${ruleName(rule)} -> ${service}` : service,
+      source: (isRule ? settings.file?.ingress?.where(path) : findService(settings)?.setting.where) ?? "default",
+    },
+    ...Object.entries(showOriginRequest(rule.originRequest)).map(([key, value]) => ({
+      name: isRule ? `${name}.${key}` : `originRequest.${key}`,
+      value: showOption(value),
+      source: whereOption(index, key),
+    })),
+  ];
+}
+
+function showOption(value: unknown): Shown {
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean"
+    ? value
+    : JSON.stringify(value);
 }
 
 function describeIdentity({ plan, settings }: Loaded): readonly Row[] {

@@ -12,7 +12,7 @@ import type { StartTunnel } from "./run.ts";
 /** Usage errors under `underpass tunnel`, as cloudflared has it. */
 const USAGE_STATUS = 255;
 
-const COMMANDS = ["run", "tunnel", "config", "mock-edge", "demo", "version", "help"];
+const COMMANDS = ["run", "tunnel", "config", "ingress", "mock-edge", "demo", "version", "help"];
 /** Commands of cloudflared that are not there yet, and why one may not miss them. */
 const NOT_YET: ReadonlyMap<string, string> = new Map([
   ["access", ""],
@@ -23,7 +23,7 @@ const NOT_YET: ReadonlyMap<string, string> = new Map([
   ["tail", ""],
   ["update", "; npm, or whatever installed underpass, updates it"],
 ]);
-const TUNNEL_NOT_YET = "login create route vnet list ready info ingress delete cleanup token diag".split(" ");
+const TUNNEL_NOT_YET = "login create route vnet list ready info delete cleanup token diag".split(" ");
 const REMOVED: ReadonlyMap<string, number> = new Map([
   ["proxy-dns", 1],
   ["db-connect", USAGE_STATUS],
@@ -67,6 +67,8 @@ async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, 
       return tunnel(line, io, scrubber, start);
     case "config":
       return configCheck(line, io, scrubber);
+    case "ingress":
+      return ingress(line, line.words.slice(1), io, scrubber);
     default:
       throw unknownCommand(line, first);
   }
@@ -85,7 +87,8 @@ async function run(request: LoadRequest, io: CliIo, scrubber: Scrubber, start?: 
     const loaded = await loadPlan(request, io, scrubber);
     const [{ runTunnel }, connector] = await loading;
     if (stopped) return 0;
-    return await runTunnel(loaded, io, scrubber, typeof connector === "function" ? connector : connector.startTunnel);
+    const startTunnel = typeof connector === "function" ? connector : connector.startTunnel;
+    return await runTunnel({ request, loaded, io, scrubber, start: startTunnel });
   } finally {
     release();
   }
@@ -96,6 +99,7 @@ function tunnel(line: CommandLine, io: CliIo, scrubber: Scrubber, start?: StartT
   if (second === undefined) {
     return run({ line, style: "tunnel", run: false, tunnelRef: undefined }, io, scrubber, start);
   }
+  if (second === "ingress") return ingress(line, line.words.slice(2), io, scrubber);
   if (second !== "run") throw unknownCommand(line, second, "tunnel");
   if (line.words.length > 3) {
     throw refuse(line, '"underpass tunnel run" accepts only one argument, the ID of the tunnel to run');
@@ -114,9 +118,18 @@ async function configCheck(line: CommandLine, io: CliIo, scrubber: Scrubber): Pr
   return 0;
 }
 
-/** `--json` and `--short` belong to one command each. */
+async function ingress(line: CommandLine, words: readonly string[], io: CliIo, scrubber: Scrubber): Promise<number> {
+  const { ingressCommand } = await import("./ingress.ts");
+  return ingressCommand({ line, words, io, scrubber });
+}
+
+/** `--json` and `--short` belong to few commands. */
 function refuseStraySwitches({ switches, words }: CommandLine): void {
-  const owners = { json: words[0] === "config", short: words[0] === "version" || switches.has("version") };
+  const [first, second] = words;
+  const owners = {
+    json: first === "config" || [first, second].includes("ingress"),
+    short: words[0] === "version" || switches.has("version"),
+  };
   for (const name of ["json", "short"] as const) {
     if (!switches.has(name) || owners[name]) continue;
     const right = name === "json" ? "underpass config check --json" : "underpass version --short";
@@ -136,7 +149,10 @@ function unknownCommand({ problems }: CommandLine, word: string, parent?: "tunne
   const removed = REMOVED.get(word);
   if (removed !== undefined) return new NotYetError(`\`${name}\` is gone: cloudflared has removed it too`, removed);
   if (problems.length > 0) return new ConfigError(problems);
-  const near = nearest(word, parent === "tunnel" ? ["run", ...TUNNEL_NOT_YET] : [...COMMANDS, ...NOT_YET.keys()]);
+  const near = nearest(
+    word,
+    parent === "tunnel" ? ["run", "ingress", ...TUNNEL_NOT_YET] : [...COMMANDS, ...NOT_YET.keys()],
+  );
   const hint = /^\d+$/.test(word)
     ? `for a quick tunnel: underpass --url http://localhost:${word}`
     : near === undefined

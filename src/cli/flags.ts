@@ -17,6 +17,8 @@ export interface CommandLine {
   readonly words: readonly string[];
   readonly layer: SettingLayer;
   readonly switches: ReadonlySet<Switch>;
+  /** What `--json` was given, where it was given something: an object for `ingress validate`. */
+  readonly json: string | undefined;
   readonly problems: readonly ConfigProblem[];
 }
 
@@ -30,6 +32,7 @@ const SWITCHES: ReadonlyMap<string, Switch> = new Map([
   ["v", "version"],
   ["V", "version"],
   ["json", "json"],
+  ["j", "json"],
   ["short", "short"],
   ["s", "short"],
 ]);
@@ -41,6 +44,7 @@ export function readCommandLine(args: readonly string[], scrubber: Scrubber): Co
   const switches = new Set<Switch>();
   const problems: ConfigProblem[] = [];
   let flagsEnded = false;
+  let json: string | undefined;
 
   for (let index = 0; index < args.length; index++) {
     const arg = args[index] ?? "";
@@ -56,6 +60,10 @@ export function readCommandLine(args: readonly string[], scrubber: Scrubber): Co
     const spec = findSetting(name);
     if (known !== undefined) {
       if (attached !== "false") switches.add(known);
+      if (known === "json") {
+        const follows = attached === undefined && /^\s*[{[]/.test(args[index + 1] ?? "");
+        json = follows ? args[++index] : attached;
+      }
       continue;
     }
     if (spec === undefined) {
@@ -82,7 +90,7 @@ export function readCommandLine(args: readonly string[], scrubber: Scrubber): Co
     if (spec.secret && text !== undefined) scrubber.add(text);
     addSetting(layer, problems, spec, text ?? "true");
   }
-  return { words, layer, switches, problems };
+  return { words, layer, switches, json, problems };
 }
 
 function addSetting(layer: Map<string, Setting>, problems: ConfigProblem[], spec: SettingSpec, text: string): void {

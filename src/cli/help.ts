@@ -14,6 +14,7 @@ Commands:
   run            run a named tunnel (token from --token-file, --token, TUNNEL_TOKEN or CLOUDFLARE_TUNNEL_TOKEN)
   tunnel         cloudflared's command of that name: tunnel run, tunnel --url
   config check   print the effective configuration, secrets redacted; --json for programs
+  ingress        check the rules of a configuration file: ingress validate, ingress rule URL
   mock-edge      an edge on this machine to test against
   demo           mock edge, connector and a demo page, all on this machine
   version        print the version; --short for the number alone
@@ -33,6 +34,8 @@ const TUNNEL = `underpass tunnel - cloudflared's command lines
 Usage:
   underpass tunnel [flags] run [flags] [TUNNEL-ID]   run a named tunnel
   underpass tunnel [flags] --url URL                 run a quick tunnel
+  underpass tunnel [--config FILE] ingress validate  check the rules of a configuration file
+  underpass tunnel [--config FILE] ingress rule URL  show the rule that a URL is served by
 `;
 
 const CONFIG = `underpass config check - print the effective configuration, secrets redacted
@@ -41,12 +44,24 @@ Usage:
   underpass config check [--config FILE] [--json] [flags]
 `;
 
+const INGRESS = `underpass ingress - check the rules of a configuration file
+
+Usage:
+  underpass ingress validate [--config FILE]   say what is wrong with the rules, or OK
+  underpass ingress rule URL [--config FILE]   show the rule that a URL is served by
+
+Without --config the file is looked for where cloudflared looks for it. --json '{"ingress": […]}' validates that instead.
+`;
+
 /** Help for a command; the root's for anything else. */
 export function helpFor(words: readonly string[]): string {
   switch (words[0]) {
     case "run":
       return `${RUN}\nFlags:\n${listFlags()}`;
+    case "ingress":
+      return INGRESS;
     case "tunnel":
+      if (words[1] === "ingress") return INGRESS;
       return `${TUNNEL}\nFlags:\n${listFlags()}`;
     case "config":
       return `${CONFIG}\nThe flags are those of underpass run.\n`;

@@ -11,6 +11,11 @@ export interface CliIo {
   readonly stderr: OutputStream;
   /** Calls back for each SIGINT and SIGTERM until the returned function is called. */
   onSignal(listener: (signal: ShutdownSignal) => void): () => void;
+  /**
+   * Calls back for each SIGHUP until the returned function is called. `terminalGone`: the terminal that the process was started
+   * from has been closed, so that it is no request of anybody's.
+   */
+  onHangup(listener: (terminalGone: boolean) => void): () => void;
   /** Ends the process at once: what a user gets who signals a third time. */
   kill(): void;
 }

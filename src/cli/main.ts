@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The `underpass` command: ties the process to cli/dispatch.ts, and alone decides how the process ends. */
+import { closeSync, openSync } from "node:fs";
 import process from "node:process";
 import { main } from "./dispatch.ts";
 import type { CliIo, OutputStream, ShutdownSignal } from "./io.ts";
@@ -11,6 +12,15 @@ const EXIT_GRACE_MS = 1000;
 function guarded(stream: OutputStream): OutputStream {
   if (stream.listenerCount("error") === 0) stream.on("error", () => {});
   return stream;
+}
+
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync("/dev/tty", "r"));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const io: CliIo = {
@@ -28,6 +38,14 @@ const io: CliIo = {
     return () => {
       for (const signal of signals) process.off(signal, listener);
     };
+  },
+  onHangup(listener) {
+    // Windows has it for a console that is closed, ends the process all the same, and lets nobody send it.
+    if (process.platform === "win32") return () => {};
+    const hadTerminal = hasTerminal();
+    const onSignal = () => listener(hadTerminal && !hasTerminal());
+    process.on("SIGHUP", onSignal);
+    return () => process.off("SIGHUP", onSignal);
   },
   kill: () => process.exit(1),
 };

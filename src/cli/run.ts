@@ -7,24 +7,38 @@ import { expandHome } from "../config/files.ts";
 import { ConfigError } from "../config/problem.ts";
 import type { Scrubber } from "../proxy/ingress/redact.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
-import type { Tunnel, TunnelRuntime } from "../connector/api.ts";
+import type { LocalTunnel, Tunnel, TunnelRuntime } from "../connector/api.ts";
 import type { Logger } from "../types.ts";
 import { drawBox } from "./box.ts";
 import type { CliIo, ShutdownSignal } from "./io.ts";
-import type { Loaded } from "./load.ts";
+import type { Loaded, LoadRequest } from "./load.ts";
 import { LateLogger } from "./late-logger.ts";
+import type { Reloader, ReloadOptions } from "./reload.ts";
 import { logStart } from "./start-log.ts";
 
-export type StartTunnel = (config: TunnelConfig, runtime: TunnelRuntime) => Tunnel;
+export type StartTunnel = (config: TunnelConfig, runtime: TunnelRuntime) => LocalTunnel;
+
+export interface RunRequest {
+  /** What the command line asked for; its file is read again when it changes. */
+  readonly request: LoadRequest;
+  readonly loaded: Loaded;
+  readonly io: CliIo;
+  readonly scrubber: Scrubber;
+  readonly start: StartTunnel;
+}
 
 /** How long the first log lines may wait for the logger. */
 const LOGGER_DELAY_MS = 150;
 
 /** As Go names them. */
-const SIGNAL_NAMES: Readonly<Record<ShutdownSignal, string>> = { SIGINT: "interrupt", SIGTERM: "terminated" };
+const SIGNAL_NAMES: Readonly<Record<ShutdownSignal | "SIGHUP", string>> = {
+  SIGHUP: "hangup",
+  SIGINT: "interrupt",
+  SIGTERM: "terminated",
+};
 
 /** Resolves with the exit status: 0 after a graceful stop, 1 when the tunnel gave up. */
-export async function runTunnel(loaded: Loaded, io: CliIo, scrubber: Scrubber, start: StartTunnel): Promise<number> {
+export async function runTunnel({ io, loaded, request, scrubber, start }: RunRequest): Promise<number> {
   const { plan, settings } = loaded;
   const { config } = plan;
   await assertBindable(config.edgeBindAddress, settings.get("edge-bind-address")?.where ?? "");
@@ -34,11 +48,14 @@ export async function runTunnel(loaded: Loaded, io: CliIo, scrubber: Scrubber, s
   for (const warning of plan.warnings) late.warn(warning);
   if (config.identity.mode === "quick") logQuick(late, config.identity.quickService);
   let release = () => {};
+  let reload: Reload = { start: async () => {}, stop: () => {} };
   let settled: Promise<void> = Promise.resolve();
   let ended: Promise<Error | undefined>;
   try {
     const tunnel = start(config, { logger: late });
-    release = closeOnSignal(tunnel, io, late);
+    const stop = closer(tunnel, io, late);
+    reload = reloadOnHangup({ request, loaded, tunnel, logger: late, io, scrubber }, () => stop("SIGHUP"));
+    release = io.onSignal(stop);
     late.info(`Generated Connector ID: ${tunnel.connectorId}`);
     late.info("Initial protocol http2");
     if (config.identity.mode === "quick") {
@@ -58,7 +75,9 @@ export async function runTunnel(loaded: Loaded, io: CliIo, scrubber: Scrubber, s
   const { createLogger } = await import("./log.ts");
   const logger = createLogger(loaded.log, io.stderr, scrubber);
   late.attach(logger);
+  await reload.start();
   const error = await ended;
+  reload.stop();
   if (error === undefined) logger.info("Tunnel server stopped");
   else logger.error("Initiating shutdown", { error });
   release();
@@ -79,9 +98,9 @@ function logQuick(logger: Logger, service: string): void {
 }
 
 /** The first signal drains, the second ends the drain, the third does not wait for anything. */
-function closeOnSignal(tunnel: Tunnel, io: CliIo, logger: Logger): () => void {
+function closer(tunnel: Tunnel, io: CliIo, logger: Logger): (signal: ShutdownSignal | "SIGHUP") => void {
   let count = 0;
-  return io.onSignal((signal) => {
+  return (signal) => {
     count++;
     if (count === 1) {
       logger.info(`Initiating graceful shutdown due to signal ${SIGNAL_NAMES[signal]} ...`);
@@ -91,7 +110,37 @@ function closeOnSignal(tunnel: Tunnel, io: CliIo, logger: Logger): () => void {
       void tunnel.close({ grace: 0 });
     }
     if (count > 2) io.kill();
+  };
+}
+
+interface Reload {
+  /** Watches the file from now on. */
+  start(): Promise<void>;
+  stop(): void;
+}
+
+/** SIGHUP reads the configuration file again. Without one, and when it tells that the terminal is gone, it ends the tunnel. */
+function reloadOnHangup(options: ReloadOptions, close: () => void): Reload {
+  const { io, loaded } = options;
+  let reloader: Reloader | undefined;
+  let isWanted = false;
+  const release = io.onHangup((terminalGone) => {
+    if (terminalGone || loaded.settings.file === undefined) close();
+    else if (reloader === undefined) isWanted = true;
+    else void reloader.reload("signal");
   });
+  return {
+    async start() {
+      if (loaded.settings.file === undefined) return;
+      const { createReloader } = await import("./reload.ts");
+      reloader = createReloader(options);
+      if (isWanted) void reloader?.reload("signal");
+    },
+    stop() {
+      release();
+      reloader?.close();
+    },
+  };
 }
 
 /** The address in a box on stderr, and alone on stdout, each time it is new. */

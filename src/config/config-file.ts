@@ -20,6 +20,8 @@ export interface IngressSection {
 
 export interface ConfigFile {
   readonly path: string;
+  /** Of its text, to know a change; where it comes from a file. */
+  readonly digest?: string;
   readonly format: "toml" | "yaml";
   readonly layer: SettingLayer;
   /** TOML: where the mode was chosen, or would be. */

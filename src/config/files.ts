@@ -1,4 +1,5 @@
 /** Reads the files that a configuration names, with a bound on each; and finds cloudflared's default ones. */
+import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
@@ -47,16 +48,25 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Of a file's text. Throws a ConfigError that names the file and the reason. */
+export function fileDigest(path: string, where: string): string {
+  return digestOf(readTextFile(path, where));
+}
+
+function digestOf(text: string): string {
+  return createHash("sha256").update(text).digest("base64");
+}
+
 /** Reads a configuration file. The extension decides: `.toml` is ours, `.yml` and `.yaml` are cloudflared's. */
 export async function loadConfigFile(path: string, env: Environment, where: string): Promise<ConfigFile> {
   const text = readTextFile(expandHome(path, env), where);
   // A parser is only loaded for its own files: each costs some 10 to 20 ms of start-up.
   if (/\.toml$/i.test(path) || (!/\.ya?ml$/i.test(path) && /^\s*\[tunnel/m.test(text))) {
     const { parseTomlConfig } = await import("./toml.ts");
-    return parseTomlConfig(text, path, env);
+    return { ...parseTomlConfig(text, path, env), digest: digestOf(text) };
   }
   const { parseYamlConfig } = await import("./yaml.ts");
-  return parseYamlConfig(text, path, env);
+  return { ...parseYamlConfig(text, path, env), digest: digestOf(text) };
 }
 
 /** cloudflared's directories for config.yml and credentials, in its order (ingress § 1.1). Those in HOME only when there is one. */

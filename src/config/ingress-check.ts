@@ -5,18 +5,27 @@ import { expandHome, readTextFile } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
 import { ConfigError, type ConfigProblem, formatProblem } from "./problem.ts";
 
+export interface CheckedIngress {
+  readonly ingress: Ingress;
+  readonly warnings: readonly string[];
+  /** Warnings about keys that nobody reads, which are among `warnings`. */
+  readonly unknownKeys: readonly string[];
+}
+
 /** Checks a file's rules. Throws a ConfigError that says all that is wrong with them. */
 export function checkIngress(
   { source, where, strict }: IngressSection,
   env: Environment,
   textOf: (text: string) => string = String,
-): { readonly ingress: Ingress; readonly warnings: readonly string[] } {
-  const parsed = parseIngress(source, { readFile: fileReader(env) });
+): CheckedIngress {
+  const { ingress, problems, warnings } = parseIngress(source, { readFile: fileReader(env) });
   const locate = ({ path, text }: IngressProblem): ConfigProblem => ({ where: where(path), text: textOf(text) });
-  const unknown = strict ? parsed.warnings.filter(({ unknownKey }) => unknownKey) : [];
-  const problems = [...parsed.problems, ...unknown].map(locate);
-  if (parsed.ingress === undefined || problems.length > 0) throw new ConfigError(problems);
-  return { ingress: parsed.ingress, warnings: parsed.warnings.map((warning) => formatProblem(locate(warning))) };
+  const unknown = warnings.filter(({ unknownKey }) => unknownKey);
+  if (ingress === undefined || (strict && unknown.length > 0)) {
+    throw new ConfigError([...problems, ...(strict ? unknown : [])].map(locate));
+  }
+  const lines = (found: readonly IngressProblem[]) => found.map((problem) => formatProblem(locate(problem)));
+  return { ingress, warnings: lines(warnings), unknownKeys: lines(unknown) };
 }
 
 function fileReader(env: Environment): (path: string) => string {

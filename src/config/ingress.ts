@@ -20,6 +20,8 @@ export type IngressOrigin = "rules" | "service" | "nothing";
 export interface PlannedIngress {
   readonly ingress: Ingress;
   readonly from: IngressOrigin;
+  /** Where an option of a rule was said: in the rule, or for all of them. */
+  readonly whereOption: (rule: number, key: string) => string;
   readonly warnings: readonly string[];
 }
 
@@ -78,7 +80,13 @@ function planRules(section: IngressSection, request: IngressRequest): PlannedIng
     .filter(({ name, value }) => singleServiceSettings.has(name) && value !== false)
     .map(({ where }) => where);
   const text = `ignored beside the rules at ${section.where(["ingress"])}, which have options of their own: ${ignored.join(", ")}`;
-  return { ingress, from: "rules", warnings: ignored.length === 0 ? warnings : [...warnings, text] };
+  const { source, where } = section;
+  const whereOption = (rule: number, key: string): string => {
+    const own: unknown = Array.isArray(source.ingress) ? source.ingress[rule] : undefined;
+    const isOwn = isTable(own) && hasKey(own["originRequest"], key);
+    return where([...(isOwn ? ["ingress", rule] : []), "originRequest", key]);
+  };
+  return { ingress, from: "rules", whereOption, warnings: ignored.length === 0 ? warnings : [...warnings, text] };
 }
 
 interface GivenService {
@@ -144,7 +152,9 @@ function planSingle(
       : (section?.where(path) ?? "");
   };
   const single = { source, where, strict: section?.strict ?? false };
-  return checkIngress(single, env, withoutRule);
+  const whereOption = (_rule: number, key: string): string => where(["originRequest", key]);
+  const { ingress: checked, warnings } = checkIngress(single, env, withoutRule);
+  return { ingress: checked, warnings, whereOption };
 }
 
 /** By the names of `originRequest`. An empty text hides what weaker sources say. */

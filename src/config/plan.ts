@@ -11,9 +11,11 @@ import {
   readProtocol,
   readTags,
 } from "./edge-settings.ts";
+import { readErrorPage } from "./error-page.ts";
+import { expandHome } from "./files.ts";
 import { parseHostname } from "./hostname.ts";
 import { findCredentialsOf, findTokenSource, UsageError } from "./identity.ts";
-import { type IngressOrigin, planIngress, type PlannedIngress } from "./ingress.ts";
+import { planIngress, type PlannedIngress } from "./ingress.ts";
 import type { Environment } from "./interpolate.ts";
 import type { MergedSettings } from "./merged.ts";
 import { ConfigError, wrongValue } from "./problem.ts";
@@ -33,7 +35,7 @@ export interface PlanRequest {
 
 export interface Plan {
   readonly config: TunnelConfig;
-  readonly ingressFrom: IngressOrigin;
+  readonly routes: Pick<PlannedIngress, "from" | "whereOption">;
   readonly warnings: readonly string[];
   readonly notes: readonly string[];
 }
@@ -61,6 +63,7 @@ export function planTunnel(request: PlanRequest): Plan {
     tags: readTags(settings, findings),
     features: settings.list("features"),
     maxActiveFlows: readMaxActiveFlows(settings),
+    errorPage: readPage(settings, env, findings),
     flags: configurationFlags(settings),
   };
   const quickService = readQuickService(settings, findings);
@@ -81,7 +84,7 @@ export function planTunnel(request: PlanRequest): Plan {
   }
   return {
     config: { ...config, ingress: limitFlows(planned.ingress, config.maxActiveFlows), identity },
-    ingressFrom: planned.from,
+    routes: planned,
     warnings: [...(settings.file?.warnings ?? []).map(({ where, text }) => `${where}: ${text}`), ...findings.warnings],
     notes: [...(settings.file?.notes ?? []), ...statuses.notes],
   };
@@ -178,6 +181,12 @@ function readIngress(request: PlanRequest, mode: "quick" | "named", { warnings }
     );
   }
   return planned;
+}
+
+function readPage(settings: MergedSettings, env: Environment, findings: Findings): TunnelConfig["errorPage"] {
+  const chosen = settings.get("error-page");
+  if (chosen === undefined) return undefined;
+  return collect(findings, () => readErrorPage(expandHome(String(chosen.value), env), chosen.where));
 }
 
 function readMaxActiveFlows(settings: MergedSettings): number | undefined {

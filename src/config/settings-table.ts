@@ -160,6 +160,9 @@ export const settingsTable: readonly SettingSpec[] = [
   }),
   supported("rpc-timeout", "duration", "time for the registration call", { fallback: "5s", range: [1, 2_147_000_000] }),
   supported("tag", "list", "KEY=VALUE sent to the origin as Cf-Warp-Tag-KEY, repeatable", { env: ["TUNNEL_TAG"] }),
+  supported("error-page", "string", "page for browsers where the tunnel itself answers 502, 503 or 504", {
+    native: true,
+  }),
   supported("features", "list", "extra features to announce to the edge, repeatable", { aliases: ["F"] }),
   notYet("write-stream-timeout", "duration", "the write timeout", { env: ["TUNNEL_STREAM_WRITE_TIMEOUT"] }),
   notYet("stdin-control", "bool", "control through stdin", { env: ["STDIN_CONTROL"] }),

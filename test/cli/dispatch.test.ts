@@ -149,7 +149,10 @@ describe("exit statuses", () => {
     [["tunnel", "--config", "/nonexistent.yml", "run"], 1],
     [["tunnel", "run", made.tunnelId], 1],
     [["tunnel", "run", "some-name"], 1],
-    [["tunnel", "--hello-world"], 1],
+    [["tunnel", "--trace-output", "x"], 1],
+    [["ingress"], 1],
+    [["ingress", "validate"], 1],
+    [["tunnel", "ingress", "rule"], 1],
     [["tunnel", "login"], 1],
     [["tunnel", "db-connect"], 255],
     [["run"], 1],
@@ -272,7 +275,7 @@ describe("underpass config check", () => {
     const { status, io } = await cli(["config", "check", path]);
     expect(status).toBe(1);
     expect(io.stdout.text).toBe("");
-    expect(io.stderr.text).toContain(`${path}:1: retries: found "x"`);
+    expect(io.stderr.text).toContain(`${path}:1:1: retries: found "x"`);
   });
 
   it("reports a dozen problems without a warning about listeners", async () => {

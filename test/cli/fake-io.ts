@@ -3,8 +3,10 @@ import { PassThrough, Writable } from "node:stream";
 import type { CliIo, ShutdownSignal } from "../../src/cli/io.ts";
 import { main } from "../../src/cli/dispatch.ts";
 import type { StartTunnel } from "../../src/cli/run.ts";
-import type { ConnectionInfo, Tunnel, TunnelEvents, TunnelRuntime } from "../../src/connector/api.ts";
+import type { ConnectionInfo, LocalTunnel, TunnelEvents, TunnelRuntime } from "../../src/connector/api.ts";
+import type { IngressUpdate } from "../../src/connector/orchestrator.ts";
 import type { TunnelConfig } from "../../src/config/tunnel-config.ts";
+import type { Ingress } from "../../src/types.ts";
 
 export class FakeIo implements CliIo {
   readonly env: Record<string, string>;
@@ -27,8 +29,17 @@ export class FakeIo implements CliIo {
     this.#signals.emit("signal", signal);
   }
 
+  onHangup(listener: (terminalGone: boolean) => void): () => void {
+    this.#signals.on("hangup", listener);
+    return () => this.#signals.off("hangup", listener);
+  }
+
+  hangup(terminalGone = false): void {
+    this.#signals.emit("hangup", terminalGone);
+  }
+
   get listeners(): number {
-    return this.#signals.listenerCount("signal");
+    return this.#signals.listenerCount("signal") + this.#signals.listenerCount("hangup");
   }
 
   kill(): void {
@@ -42,6 +53,7 @@ export class TextSink extends Writable {
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
     this.text += chunk.toString("utf8");
+    this.emit("said");
     done();
   }
 
@@ -59,7 +71,7 @@ export class TextSink extends Writable {
 }
 
 /** Stands in for the connector: says what the test makes it say. */
-export class FakeTunnel implements Tunnel {
+export class FakeTunnel implements LocalTunnel {
   readonly connectorId = "00000000-0000-4000-8000-000000000000";
   readonly tunnelId = undefined;
   readonly url = undefined;
@@ -69,6 +81,10 @@ export class FakeTunnel implements Tunnel {
   readonly finished: Promise<void>;
   readonly config: TunnelConfig;
   readonly runtime: TunnelRuntime;
+  readonly ingresses: Ingress[] = [];
+  failedReloads = 0;
+  /** What becomes of the next rules. */
+  nextUpdate: IngressUpdate = { result: "applied" };
   readonly closes: ({ grace?: number } | undefined)[] = [];
   readonly #events = new EventEmitter();
   #finish: (error?: Error) => void = () => {};
@@ -80,6 +96,15 @@ export class FakeTunnel implements Tunnel {
       this.#finish = (error) => (error === undefined ? resolve() : reject(error));
     });
     this.registered = this.finished;
+  }
+
+  updateIngress(ingress: Ingress): IngressUpdate {
+    this.ingresses.push(ingress);
+    return this.nextUpdate;
+  }
+
+  reloadFailed(): void {
+    this.failedReloads++;
   }
 
   close(options?: { grace?: number }): Promise<void> {

@@ -235,6 +235,7 @@ describe("nothing", () => {
   it("is 503 for everything", () => {
     expect(plan({ flags: { "no-tls-verify": "true" } })).toEqual({
       from: "nothing",
+      whereOption: expect.any(Function),
       ingress: {
         rules: [
           {
