@@ -1,8 +1,11 @@
 /** The built command as its own process: signals, closed and stuck pipes, the end. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type MockEdge, startMockEdge } from "../../src/mock-edge/index.ts";
 import { type Command, cliPath, startCommand } from "../end-to-end/start.ts";
 
@@ -75,6 +78,67 @@ describe("signals", () => {
     command.child.kill("SIGTERM");
     expect(await command.exit).toBe(0);
     await asked;
+    await gone();
+  });
+});
+
+describe("the configuration file", () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), "underpass-process-"));
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  const rules = (status: number): string =>
+    `ingress:\n  - hostname: app.example.com\n    service: ${originUrl}\n  - service: http_status:${status}\n`;
+
+  /** What visitors of two hostnames get. */
+  async function served(): Promise<unknown[]> {
+    const app = await edge.fetch("https://app.example.com/");
+    const other = await edge.fetch("https://other.example.com/");
+    return [await app.text(), other.status];
+  }
+
+  it("is read again when it changes and on SIGHUP, whatever stands in it; Cloudflare's rules count before it", async () => {
+    const path = join(directory, "config.yml");
+    writeFileSync(path, rules(404));
+    const command = await start("tunnel", "--config", path, "run");
+    await registered();
+    await command.saw("Registered tunnel connection");
+    expect(await served()).toEqual(["from the origin", 404]);
+
+    writeFileSync(path, rules(410));
+    await command.saw("Configuration reloaded: changed *");
+    expect(await served()).toEqual(["from the origin", 410]);
+
+    writeFileSync(path, "ingress:\n  - hostname: a.example.com\n    service: nowhere\n");
+    command.child.kill("SIGHUP");
+    await command.saw("can't be used, so the configuration before goes on");
+    expect(command.output.stderr).toContain(`${path}:3:5: ingress[0].service: rule 1 (a.example.com): found`);
+    expect(await served()).toEqual(["from the origin", 410]);
+
+    writeFileSync(path, rules(410).replace("app", "new.example.com\n    service: http_status:204\n  - hostname: app"));
+    command.child.kill("SIGHUP");
+    await command.saw("Configuration reloaded: added new.example.com");
+    expect((await edge.fetch("https://new.example.com/")).status).toBe(204);
+
+    await edge.pushConfiguration(1, { ingress: [{ service: "http_status:451" }] });
+    expect(await served()).toEqual(["", 451]);
+    writeFileSync(path, rules(404));
+    await command.saw("have changed, but are not used: the rules come from Cloudflare");
+    expect(await served()).toEqual(["", 451]);
+    command.child.kill("SIGTERM");
+    expect(await command.exit).toBe(0);
+    await gone();
+  });
+
+  it("is none: SIGHUP drains and exits 0", async () => {
+    const command = await start("run", "--url", originUrl);
+    await registered();
+    expect(await (await edge.fetch("/")).text()).toBe("from the origin");
+    command.child.kill("SIGHUP");
+    expect(await command.exit).toBe(0);
+    expect(command.output.stderr).toContain("Initiating graceful shutdown due to signal hangup");
     await gone();
   });
 });
