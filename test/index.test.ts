@@ -276,8 +276,8 @@ describe("wrong options", () => {
     });
   });
 
-  it("a quick service that is no URL", async () => {
-    await expect(connect({ origin: hello, quickService: "nope" })).rejects.toMatchObject({
+  it.each(["nope", "", "http://127.0.0.1:6000"])("a quick service that can't be asked: %j", async (quickService) => {
+    await expect(connect({ origin: hello, quickService })).rejects.toMatchObject({
       problems: [{ where: "quickService" }],
     });
   });

@@ -19,6 +19,7 @@ import { planIngress, type PlannedIngress } from "./ingress.ts";
 import type { Environment } from "./interpolate.ts";
 import type { MergedSettings } from "./merged.ts";
 import { ConfigError, wrongValue } from "./problem.ts";
+import { parseQuickService } from "./quick-service.ts";
 import { checkStatuses } from "./statuses.ts";
 import type { TunnelConfig, TunnelIdentity } from "./tunnel-config.ts";
 
@@ -231,11 +232,11 @@ function readHealthCheck(settings: MergedSettings, { problems }: Findings): Tunn
 }
 
 function readQuickService(settings: MergedSettings, { problems }: Findings): string {
-  const chosen = settings.get("quick-service");
+  // Not by `get`: an empty one is a mistake, which must not end at a service that nobody named.
+  const chosen = settings.flags.get("quick-service") ?? settings.file?.layer.get("quick-service");
   if (chosen === undefined) return DEFAULT_QUICK_SERVICE;
-  const text = String(chosen.value);
-  if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) {
-    problems.push(wrongValue(chosen.where, text, "an http or https URL"));
-  }
-  return text.replace(/\/+$/, "");
+  const service = parseQuickService(String(chosen.value), chosen.where);
+  if (typeof service === "string") return service;
+  problems.push(service);
+  return DEFAULT_QUICK_SERVICE;
 }

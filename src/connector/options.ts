@@ -8,6 +8,7 @@ import { readErrorPage } from "../config/error-page.ts";
 import { parseHostname } from "../config/hostname.ts";
 import { parseRouting, type Routing, type RoutingOptions } from "../config/ingress-option.ts";
 import { collect, ConfigError } from "../config/problem.ts";
+import { parseQuickService } from "../config/quick-service.ts";
 import { Secret } from "../config/secret.ts";
 import { parseToken } from "../config/token.ts";
 import type {
@@ -248,13 +249,23 @@ function readIdentity(options: ConnectOptions, checks: OptionChecks): TunnelIden
   }
   if (options.token === undefined && credentials === undefined) {
     if (!quick) checks.refuse("quick", "found false, and neither token nor credentials; one of them would be right");
-    const url = checks.url("quickService", options.quickService ?? DEFAULT_QUICK_SERVICE);
-    return url && { mode: "quick", quickService: url.href.replace(/\/+$/, "") };
+    const quickService = readQuickService(options.quickService, checks);
+    return quickService === undefined ? undefined : { mode: "quick", quickService };
   }
   if (quick) checks.refuse("quick", "found true beside a tunnel of your own; without it the tunnel is named");
   const hostname = readHostname(options.hostname, checks);
   const read = credentials === undefined ? token && parseTokenOf(token, checks) : readCredentials(credentials, checks);
   return read ? { mode: "named", credentials: read, hostname } : undefined;
+}
+
+function readQuickService(given: unknown, checks: OptionChecks): string | undefined {
+  if (given === undefined) return DEFAULT_QUICK_SERVICE;
+  const url = checks.url("quickService", given);
+  if (url === undefined) return undefined;
+  const service = parseQuickService(url.href, "quickService");
+  if (typeof service === "string") return service;
+  checks.problems.push(service);
+  return undefined;
 }
 
 /** A CredentialsError says more by itself; where other options are wrong too it is told with them. */

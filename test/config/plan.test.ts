@@ -398,6 +398,11 @@ describe("the other settings", () => {
     for (const name of Object.keys(flags)) expect(message).toContain(`--${name}: found `);
   });
 
+  it("an empty quick service is no wish for the default one", async () => {
+    const { message } = await failure({ flags: { url: "1", "quick-service": "" } });
+    expect(message).toContain('--quick-service: found ""');
+  });
+
   it("tags, features, edges and PEM files are read", async () => {
     const pem = join(directory, "ca.pem");
     writeFileSync(pem, createAuthority().certPem);
