@@ -8,12 +8,12 @@ function ipv4Bytes(text: string): number[] | undefined {
   return parts.map(Number);
 }
 
-/** The bytes of `a:b:c`, which may be empty and may end in dotted form. */
-function groupBytes(text: string): number[] | undefined {
+/** The bytes of `a:b:c`, which may be empty; where the address ends with it, the last two groups may be in dotted form. */
+function groupBytes(text: string, isEnd: boolean): number[] | undefined {
   const bytes: number[] = [];
   const groups = text === "" ? [] : text.split(":");
   for (const [index, group] of groups.entries()) {
-    const dotted = index === groups.length - 1 && group.includes(".") ? ipv4Bytes(group) : undefined;
+    const dotted = isEnd && index === groups.length - 1 && group.includes(".") ? ipv4Bytes(group) : undefined;
     if (dotted !== undefined) bytes.push(...dotted);
     else if (/^[0-9a-f]{1,4}$/i.test(group))
       bytes.push(Number.parseInt(group, 16) >>> 8, Number.parseInt(group, 16) & 0xff);
@@ -29,8 +29,8 @@ export function addressBytes(text: string): Buffer | undefined {
     return bytes === undefined ? undefined : Buffer.from(bytes);
   }
   const [before = "", after, ...more] = text.split("::");
-  const head = groupBytes(before);
-  const tail = groupBytes(after ?? "");
+  const head = groupBytes(before, after === undefined);
+  const tail = groupBytes(after ?? "", true);
   if (head === undefined || tail === undefined || more.length > 0) return undefined;
   const missing = 16 - head.length - tail.length;
   // `::` stands for at least one group.
