@@ -2,6 +2,7 @@
 import { readEnvironment } from "../config/environment.ts";
 import { findDefaultConfig, loadConfigFile } from "../config/files.ts";
 import { UsageError } from "../config/identity.ts";
+import { namesService } from "../config/ingress.ts";
 import { MergedSettings } from "../config/merged.ts";
 import { type Plan, planTunnel } from "../config/plan.ts";
 import { collect, ConfigError, type ConfigProblem } from "../config/problem.ts";
@@ -56,7 +57,7 @@ async function readPlan(
 ): Promise<Loaded> {
   const named = line.layer.get("config");
   const givenPath = configPath ?? (named === undefined || named.value === "" ? undefined : String(named.value));
-  const hasService = ["url", "unix-socket"].some((name) => line.layer.has(name) || environment.has(name));
+  const hasService = namesService(line.layer) || namesService(environment);
   // A quick tunnel whose service was given is not changed by a file that happens to lie around.
   const mayLookAround = style === "tunnel" && (run || !hasService);
   const path = givenPath ?? (mayLookAround ? findDefaultConfig(io.env) : undefined);

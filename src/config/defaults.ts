@@ -22,6 +22,7 @@ export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
   metrics: undefined,
   tags: [],
   maxActiveFlows: undefined,
+  dnsResolvers: [],
   features: [],
   handlers: {},
   errorPage: undefined,

@@ -61,6 +61,23 @@ export function readEdgeList(settings: MergedSettings, { problems }: Findings): 
   return edge;
 }
 
+/** What cloudflared takes. */
+const MAX_RESOLVERS = 10;
+
+export function readResolvers(settings: MergedSettings, { problems }: Findings): readonly string[] {
+  const resolvers = settings.list("dns-resolver-addrs");
+  const where = settings.get("dns-resolver-addrs")?.where ?? "";
+  for (const entry of resolvers) {
+    const address = parseHostPort(entry);
+    if (address !== undefined && isIP(address.host) !== 0 && address.port > 0) continue;
+    problems.push(wrongValue(where, entry, "ip:port, IPv6 in brackets,"));
+  }
+  if (resolvers.length > MAX_RESOLVERS) {
+    problems.push({ where, text: `found ${resolvers.length} resolvers; at most ${MAX_RESOLVERS} would be right` });
+  }
+  return resolvers;
+}
+
 /** `host:port`, IPv6 in brackets; the host may be empty, which is every address. */
 export function parseHostPort(text: string): { host: string; port: number } | undefined {
   const match = /^(?:\[([\da-f:.]+(?:%[\w.-]+)?)\]|([^:[\]\s/]*)):(\d{1,5})$/i.exec(text);

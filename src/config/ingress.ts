@@ -12,7 +12,7 @@ import type { KeyPath } from "./key-path.ts";
 import type { MergedSettings } from "./merged.ts";
 import { ConfigError } from "./problem.ts";
 import { serviceText, withoutRule } from "./service.ts";
-import type { Setting } from "./settings.ts";
+import type { Setting, SettingLayer } from "./settings.ts";
 
 /** Where the rules of a plan come from. */
 export type IngressOrigin = "rules" | "service" | "nothing";
@@ -46,6 +46,14 @@ const SERVICES = ["hello-world", "bastion", "url", "unix-socket"] as const;
 
 /** Every setting that only counts where there are no rules. */
 export const singleServiceSettings: ReadonlySet<string> = new Set([...SERVICES, ...OPTIONS.keys()]);
+
+/** Whether somebody who starts a tunnel has named its service, so that no file that lies around is asked. */
+export function namesService(layer: SettingLayer): boolean {
+  return SERVICES.some((name) => {
+    const value = layer.get(name)?.value;
+    return value === true || (typeof value === "string" && value !== "");
+  });
+}
 
 export interface IngressRequest {
   readonly settings: MergedSettings;

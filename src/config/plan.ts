@@ -9,13 +9,14 @@ import {
   readMetrics,
   readPem,
   readProtocol,
+  readResolvers,
   readTags,
 } from "./edge-settings.ts";
 import { readErrorPage } from "./error-page.ts";
 import { expandHome } from "./files.ts";
 import { parseHostname } from "./hostname.ts";
 import { findCredentialsOf, findTokenSource, UsageError } from "./identity.ts";
-import { planIngress, type PlannedIngress } from "./ingress.ts";
+import { namesService, planIngress, type PlannedIngress } from "./ingress.ts";
 import type { Environment } from "./interpolate.ts";
 import type { MergedSettings } from "./merged.ts";
 import { ConfigError, wrongValue } from "./problem.ts";
@@ -64,6 +65,7 @@ export function planTunnel(request: PlanRequest): Plan {
     tags: readTags(settings, findings),
     features: settings.list("features"),
     maxActiveFlows: readMaxActiveFlows(settings),
+    dnsResolvers: readResolvers(settings, findings),
     errorPage: readPage(settings, env, findings),
     flags: configurationFlags(settings),
   };
@@ -123,7 +125,7 @@ function chooseMode({ style, run, settings }: PlanRequest, warnings: string[]): 
   }
   if (run) return "named";
   const namesTunnel = file?.tunnel !== undefined || file?.layer.has("token") || flags.has("credentials-file");
-  const hasService = [flags, settings.environment].some((layer) => layer.has("url") || layer.has("unix-socket"));
+  const hasService = namesService(flags) || namesService(settings.environment);
   if (style === "native" && namesTunnel) return "named";
   if (style === "tunnel" && file?.tunnel !== undefined && !hasService) {
     throw new ConfigError([
@@ -164,6 +166,11 @@ function readIngress(request: PlanRequest, mode: "quick" | "named", { warnings }
   const { settings, style, env } = request;
   const planned = planIngress({ settings, mode, env });
   warnings.push(...planned.warnings);
+  if (mode === "quick" && planned.ingress.rules.some(({ service }) => service.kind === "bastion")) {
+    warnings.push(
+      "bastion on a quick tunnel: whoever learns its address can connect to every address that this machine reaches",
+    );
+  }
   if (planned.from !== "nothing") return planned;
   const localAddr = settings.file?.localAddr;
   if (localAddr !== undefined) {

@@ -171,7 +171,14 @@ export const settingsTable: readonly SettingSpec[] = [
     fallback: "0",
     range: ANY_COUNT,
   }),
-  notYet("dns-resolver-addrs", "list", "the private network's resolver", { env: ["TUNNEL_DNS_RESOLVER_ADDRS"] }),
+  supported(
+    "dns-resolver-addrs",
+    "list",
+    "ip:port of the private network's resolvers, at most 10; default this machine's",
+    {
+      env: ["TUNNEL_DNS_RESOLVER_ADDRS"],
+    },
+  ),
   unused("max-edge-addr-retries", "int"),
   unused("quic-disable-pmtu-discovery", "bool", { env: ["TUNNEL_DISABLE_QUIC_PMTU"] }),
   unused("quic-connection-level-flow-control-limit", "int", { env: ["TUNNEL_QUIC_CONN_LEVEL_FLOW_CONTROL_LIMIT"] }),

@@ -64,6 +64,8 @@ export interface TunnelConfig {
   readonly tags: readonly { readonly name: string; readonly value: string }[];
   /** Counts before what any configuration, remote ones too, says about flows of the private network; 0 = no limit. */
   readonly maxActiveFlows: number | undefined;
+  /** `ip:port` of the resolvers behind the private network's virtual DNS address; empty = this machine's. */
+  readonly dnsResolvers: readonly string[];
   /** Extra feature strings for the registration. */
   readonly features: readonly string[];
   /** What rules name by `handler:<name>`, those of later configurations too. */

@@ -43,7 +43,7 @@ function guardLogger(logger: Logger): Logger {
 }
 
 function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger): TunnelParts {
-  const { errorPage, identity, ingress, tags } = config;
+  const { dnsResolvers, errorPage, identity, ingress, tags } = config;
   const version = readVersion();
   const userAgent = `underpass/${version}`;
   const tls = createEdgeTls({ cacert: config.cacert, postQuantum: config.postQuantum });
@@ -67,7 +67,7 @@ function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger)
       return new QuickIdentity(request, ({ hostname }) => announce(hostname), logger);
     },
     createProxy: (options) =>
-      createProxy({ ...options, ingress, tags, errorPage, originRoots: () => trustAnchors(process.env) }),
+      createProxy({ ...options, ingress, tags, errorPage, dnsResolvers, originRoots: () => trustAnchors(process.env) }),
     probe:
       runtime.probe ??
       createProbe({ userAgent, ...(runtime.probeLookup === undefined ? {} : { lookup: runtime.probeLookup }) }),

@@ -150,7 +150,12 @@ describe("quick or named", () => {
   it("underpass tunnel points to run when the file names a tunnel", async () => {
     const file = { name: "c.yml", text: `tunnel: ${made.tunnelId}\n` };
     expect((await failure({ style: "tunnel", file })).message).toContain("underpass tunnel run");
-    expect((await plan({ style: "tunnel", file, flags: { url: "1" } })).config.identity.mode).toBe("quick");
+    for (const flags of [{ url: "1" }, { "hello-world": "true" }]) {
+      expect((await plan({ style: "tunnel", file, flags })).config.identity.mode).toBe("quick");
+    }
+    expect((await failure({ style: "tunnel", file, flags: { "hello-world": "false" } })).message).toContain(
+      "tunnel run",
+    );
   });
 });
 
@@ -374,6 +379,29 @@ describe("the other settings", () => {
     }
   });
 
+  it("takes a limit of flows, over what the file says, and at most ten resolvers", async () => {
+    const file = { name: "w.yml", text: "url: http://a\nwarp-routing: { maxActiveFlows: 5, connectTimeout: 1 }\n" };
+    const of = async (said: Said) => (await plan({ file, ...said })).config;
+    expect((await of({})).maxActiveFlows).toBeUndefined();
+    expect((await of({})).ingress.warpRouting).toMatchObject({ maxActiveFlows: 5, connectTimeoutMs: 1000 });
+    for (const flags of [{ "max-active-flows": "0" }, { "max-active-flows": "7" }]) {
+      const limit = Number(flags["max-active-flows"]);
+      expect(await of({ flags })).toMatchObject({
+        maxActiveFlows: limit,
+        ingress: { warpRouting: { maxActiveFlows: limit } },
+      });
+    }
+    const many = Array.from({ length: 11 }, () => "192.0.2.1:53").join();
+    expect((await failure({ flags: { url: "1", "dns-resolver-addrs": many } })).message).toBe(
+      "--dns-resolver-addrs: found 11 resolvers; at most 10 would be right",
+    );
+  });
+
+  it("warns of a jump host that anybody can use", async () => {
+    expect((await plan({ flags: { bastion: "true" } })).warnings[0]).toContain("bastion on a quick tunnel");
+    expect((await plan({ flags: { bastion: "true", token: made.token } })).warnings).toEqual([]);
+  });
+
   it("a bind address decides the IP version", async () => {
     const flags = { url: "1", "edge-bind-address": "127.0.0.1" };
     expect((await plan({ flags })).config).toMatchObject({ edgeIpVersion: "4", edgeBindAddress: "127.0.0.1" });
@@ -391,6 +419,7 @@ describe("the other settings", () => {
       edge: "a.example.com",
       metrics: "20241",
       tag: "a b=c",
+      "dns-resolver-addrs": "localhost:53",
       "quick-service": "x",
       "health-check-path": "x",
     };
@@ -410,6 +439,7 @@ describe("the other settings", () => {
       url: "1",
       tag: "a=b,c=d=e",
       features: "x,y",
+      "dns-resolver-addrs": "192.0.2.1:53,[2001:db8::1]:5353",
       edge: "127.0.0.1:1,[::1]:2",
       cacert: pem,
       "origin-ca-pool": pem,
@@ -421,6 +451,7 @@ describe("the other settings", () => {
         { name: "c", value: "d=e" },
       ],
       features: ["x", "y"],
+      dnsResolvers: ["192.0.2.1:53", "[2001:db8::1]:5353"],
       edge: ["127.0.0.1:1", "[::1]:2"],
       cacert: expect.stringContaining("BEGIN"),
       ingress: { rules: [{ originRequest: { caPool: expect.stringContaining("BEGIN") } }] },
