@@ -6,6 +6,7 @@ import { type DiscoveryOptions, discoverEdge, resolveStaticEdge } from "../edge/
 import type { EdgeAddress, Logger } from "../types.ts";
 import { asError } from "./errors.ts";
 import type { AddressSource, Rotation } from "./parts.ts";
+import { SharedTask } from "./shared-task.ts";
 
 /** A pool older than this is looked up anew, beside the next attempt to connect: no registration waits for it. */
 const REFRESH_AFTER_MS = 3_600_000;
@@ -30,7 +31,8 @@ interface Discovered {
 export class EdgeAddresses implements AddressSource {
   readonly #options: EdgeAddressesOptions;
   #current: Discovered | undefined;
-  #discovering: Promise<Discovered> | undefined;
+  /** One look-up at a time, however many connections want it. */
+  readonly #discovery = new SharedTask((signal) => this.#lookUp(signal));
   #dialFailures = 0;
 
   constructor(options: EdgeAddressesOptions) {
@@ -42,7 +44,7 @@ export class EdgeAddresses implements AddressSource {
   }
 
   async assign(connIndex: number, signal: AbortSignal): Promise<EdgeAddress> {
-    if (this.#current === undefined) await this.#discover(signal);
+    if (this.#current === undefined) await this.#discovery.join(signal);
     else if (this.#isStale(this.#current)) this.#refresh(signal);
     signal.throwIfAborted();
     return this.#pool.assign(connIndex, performance.now());
@@ -71,19 +73,11 @@ export class EdgeAddresses implements AddressSource {
   }
 
   #refresh(signal: AbortSignal): void {
-    this.#discover(signal).catch((error: unknown) => {
+    this.#discovery.join(signal).catch((error: unknown) => {
       if (!signal.aborted) {
         this.#options.logger.debug("Looking up the edge again failed", { error: asError(error).message });
       }
     });
-  }
-
-  /** One look-up at a time, however many connections want it. */
-  #discover(signal: AbortSignal): Promise<Discovered> {
-    this.#discovering ??= this.#lookUp(signal).finally(() => {
-      this.#discovering = undefined;
-    });
-    return this.#discovering;
   }
 
   async #lookUp(signal: AbortSignal): Promise<Discovered> {

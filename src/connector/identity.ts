@@ -4,6 +4,7 @@ import type { TunnelCredentials } from "../config/tunnel-config.ts";
 import type { Logger } from "../types.ts";
 import { asError } from "./errors.ts";
 import type { CredentialsResult, IdentitySource, Refusal } from "./parts.ts";
+import { SharedTask } from "./shared-task.ts";
 
 /** A named tunnel: the credentials never change. */
 export function namedIdentity(credentials: TunnelCredentials, hostname: string | undefined): IdentitySource {
@@ -31,7 +32,8 @@ export class QuickIdentity implements IdentitySource {
   #refused: Refusal | undefined;
   #replaceable = true;
   #everRegistered = false;
-  #pending: Promise<CredentialsResult> | undefined;
+  /** Several connections may ask at once; the service is asked once. */
+  readonly #asking = new SharedTask((signal) => this.#ask(signal));
 
   constructor(
     request: (signal: AbortSignal) => Promise<QuickTunnel>,
@@ -59,11 +61,9 @@ export class QuickIdentity implements IdentitySource {
     if (this.#tunnel !== undefined && this.#refused === undefined) {
       return Promise.resolve({ kind: "credentials", credentials: this.#tunnel.credentials });
     }
-    // Several connections may ask at once; the service is asked once.
-    this.#pending ??= this.#ask(signal).finally(() => {
-      this.#pending = undefined;
-    });
-    return this.#pending;
+    return this.#asking
+      .join(signal)
+      .catch((error: unknown) => ({ kind: "unavailable", error: asError(error), retryAfterMs: 0, final: false }));
   }
 
   registered(): void {

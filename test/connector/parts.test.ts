@@ -95,6 +95,15 @@ describe("the credentials of a quick tunnel", () => {
     expect(identity.tunnelId).toBe(credentials.tunnelId);
   });
 
+  it("are still asked for when the connection that wanted them first gives up", async () => {
+    const { identity, request } = quick("a.example.com");
+    const first = new AbortController();
+    const both = Promise.all([identity.credentials(first.signal), identity.credentials(signal)]);
+    first.abort();
+    expect(await both).toMatchObject([{ kind: "unavailable", final: false }, { kind: "credentials" }]);
+    expect(request).toHaveBeenCalledTimes(1);
+  });
+
   it("are replaced, with a new URL, when the edge has refused them", async () => {
     const { identity, urls, lines } = quick("a.example.com", "b.example.com");
     await identity.credentials(signal);
@@ -219,6 +228,18 @@ describe("the addresses of the edge", () => {
     expect(new Set(assigned.map(({ ip }) => ip)).size).toBe(4);
     expect(await addresses.assign(2, signal)).toEqual(assigned[2]);
     expect(given.calls).toEqual(["_v2-origintunneld._tcp.argotunnel.com", "region0", "region1"]);
+  });
+
+  it("are still discovered for the others when the connection that asked first gives up", async () => {
+    const given = resolvers(() => [["192.0.2.1"], ["198.51.100.1"]]);
+    const addresses = source([], given);
+    const first = new AbortController();
+    const gaveUp = addresses.assign(0, first.signal);
+    const other = addresses.assign(1, signal);
+    first.abort(new Error("stopped"));
+    await expect(gaveUp).rejects.toThrow("stopped");
+    expect((await other).port).toBe(7844);
+    expect(given.calls).toHaveLength(3);
   });
 
   it("of a region have its name", async () => {
