@@ -1,5 +1,4 @@
 /** What the edge asks for, on its way to the service that the ingress rules name. */
-import { Http1RequestError } from "../protocol/http1/errors.ts";
 import type {
   ErrorPage,
   HttpRequest,
@@ -9,17 +8,17 @@ import type {
   TcpRequest,
   WebSocketRequest,
 } from "../types.ts";
+import { type AccessOptions, KeySets } from "./access/key-sets.ts";
 import { ActiveRequests } from "./active-requests.ts";
 import type { Backend, BackendContext } from "./backends/backend.ts";
 import { createBackend } from "./backends/create.ts";
-import { BadRequestError } from "./bad-request.ts";
 import { BufferPool } from "./buffer-pool.ts";
-import { answerFailure, discardingSink, failureStatus } from "./direct-answers.ts";
+import { discardingSink } from "./direct-answers.ts";
 import { withErrorPage } from "./error-page.ts";
+import { failRequest } from "./failed-request.ts";
 import { FlushQueue } from "./flush-queue.ts";
 import { createRouter, type Router } from "./ingress/router.ts";
 import { OpenConnections } from "./open-connections.ts";
-import { OriginError } from "./origin-errors.ts";
 import { PrivateNetwork } from "./private-network.ts";
 import { type ProxiedRequest, type RecordContext, RequestRecord } from "./request-record.ts";
 
@@ -35,6 +34,7 @@ export interface ProxyOptions {
   readonly errorPage?: ErrorPage | undefined;
   /** `ip:port` of the resolvers behind the private network's virtual DNS address; default: this machine's. */
   readonly dnsResolvers?: readonly string[] | undefined;
+  readonly access?: AccessOptions | undefined;
 }
 
 export interface Proxy {
@@ -66,9 +66,10 @@ class IngressProxy implements Proxy {
   #closed = false;
 
   constructor(options: ProxyOptions) {
-    const { connectorId, dnsResolvers = [], logger, observer, originRoots, tags } = options;
+    const { access = {}, connectorId, dnsResolvers = [], logger, observer, originRoots, tags } = options;
     const resources = { buffers: new BufferPool(), flushes: new FlushQueue() };
-    this.#context = { connectorId, tags, resources, connections: this.#connections, logger, originRoots };
+    const accessKeys = new KeySets(access, this.#connections, logger);
+    this.#context = { connectorId, tags, resources, connections: this.#connections, logger, originRoots, accessKeys };
     this.#errorPage = options.errorPage;
     this.#records = { logger, observer, active: new ActiveRequests() };
     const { warpRouting } = options.ingress;
@@ -125,7 +126,7 @@ class IngressProxy implements Proxy {
       if (this.#closed) this.#refuse(request, record);
       else serve();
     } catch (error) {
-      this.#failed(request, record, error);
+      failRequest(request, record, error);
     }
   }
 
@@ -134,16 +135,6 @@ class IngressProxy implements Proxy {
     request.stream.abort();
     record.status = 502;
     record.finish("shutdown", "match");
-  }
-
-  #failed(request: ProxiedRequest, record: RequestRecord, cause: unknown): void {
-    const error = cause instanceof Error ? cause : new Error(String(cause));
-    const isBadRequest = error instanceof Http1RequestError || error instanceof BadRequestError;
-    request.stream.sink = discardingSink(request);
-    const outcome = error instanceof OriginError ? error.outcome : isBadRequest ? "bad-request" : "handler-error";
-    record.status = failureStatus(outcome);
-    record.finish(outcome, error instanceof OriginError ? error.phase : "request", error);
-    answerFailure(request.stream, failureStatus(outcome));
   }
 
   async close(): Promise<void> {

@@ -12,6 +12,7 @@ import type {
   TcpRequest,
   WebSocketRequest,
 } from "../types.ts";
+import { AccessDeniedError } from "./access/errors.ts";
 import type { ActiveEntry, ActiveRequest, ActiveRequests } from "./active-requests.ts";
 
 export type ProxiedRequest = HttpRequest | WebSocketRequest | TcpRequest;
@@ -49,10 +50,11 @@ function withoutQuery(path: string): string {
 }
 
 /** Message, code and the cause's message; never the error object, which may carry more. */
-function describe(error: Error): { error: string; code?: string; cause?: string } {
+function describe(error: Error): { error: string; code?: string; reason?: string; cause?: string } {
   return {
     error: error.message,
     ...(error instanceof UnderpassError ? { code: error.code } : {}),
+    ...(error instanceof AccessDeniedError ? { reason: error.reason } : {}),
     ...(error.cause instanceof Error ? { cause: error.cause.message } : {}),
   };
 }
@@ -82,8 +84,9 @@ export class RequestRecord {
     return this.#finished;
   }
 
-  /** Lets the proxy find `active` until the request has ended. */
+  /** Lets the proxy find `active`, in place of whatever had the request before, until the request has ended. */
   activate(active: ActiveRequest): void {
+    if (this.#active !== undefined) this.#context.active.remove(this.#active);
     this.#active = this.#context.active.add(active);
   }
 

@@ -1,5 +1,6 @@
 /** What a rule's requests are handed to, once hostname and path have matched. */
 import type { HttpRequest, Logger, OriginRequestOptions, Service, WebSocketRequest } from "../../types.ts";
+import type { KeySets } from "../access/key-sets.ts";
 import type { OpenConnections } from "../open-connections.ts";
 import type { RequestRecord } from "../request-record.ts";
 import type { UploadResources } from "../upload.ts";
@@ -26,6 +27,7 @@ export interface BackendContext {
   readonly logger: Logger;
   /** PEM texts that replace Node's own roots for origins with TLS; called at the first such connection. */
   readonly originRoots: (() => readonly string[]) | undefined;
+  readonly accessKeys: KeySets;
 }
 
 export type BackendFactory<Kind extends Service["kind"]> = (

@@ -1,6 +1,7 @@
 /** A rule's service, ready to take requests. */
 import { UnderpassError } from "../../errors.ts";
 import type { IngressRule } from "../../types.ts";
+import { withAccess } from "../access/gate.ts";
 import type { Backend, BackendContext } from "./backend.ts";
 import { createBastionBackend } from "./bastion.ts";
 import { createInProcessBackend } from "./in-process.ts";
@@ -10,7 +11,13 @@ import { createTcpBackend } from "./tcp-service.ts";
 import { createWireBackend } from "./wire.ts";
 
 /** Throws an UnderpassError for what can't be started, such as a scheme that no request can be sent to. */
-export function createBackend({ service, originRequest }: IngressRule, context: BackendContext): Backend {
+export function createBackend(rule: IngressRule, context: BackendContext): Backend {
+  const backend = createServiceBackend(rule, context);
+  const { access } = rule.originRequest;
+  return access?.required === true ? withAccess(backend, access, context.accessKeys) : backend;
+}
+
+function createServiceBackend({ service, originRequest }: IngressRule, context: BackendContext): Backend {
   switch (service.kind) {
     case "url":
     case "unix":
