@@ -34,6 +34,8 @@ export class EdgeAddresses implements AddressSource {
   /** One look-up at a time, however many connections want it. */
   readonly #discovery = new SharedTask((signal) => this.#lookUp(signal));
   #dialFailures = 0;
+  /** Each retry tells of itself; what is behind it has been told once, until a look-up succeeds again. */
+  #lastFailed = false;
 
   constructor(options: EdgeAddressesOptions) {
     this.#options = options;
@@ -86,13 +88,21 @@ export class EdgeAddresses implements AddressSource {
       signal,
       random,
       onWarning: (message: string, error: unknown) =>
-        logger.warn(message, error === undefined ? {} : { error: asError(error).message }),
+        logger[this.#lastFailed ? "debug" : "warn"](
+          message,
+          error === undefined ? {} : { error: asError(error).message },
+        ),
       ...(resolvers === undefined ? {} : { resolvers }),
     };
     const isStatic = config.edge.length > 0;
-    const regions = isStatic
-      ? await resolveStaticEdge(config.edge, options)
-      : await discoverEdge({ ...options, region });
+    let regions: EdgeAddress[][];
+    try {
+      regions = await (isStatic ? resolveStaticEdge(config.edge, options) : discoverEdge({ ...options, region }));
+      this.#lastFailed = false;
+    } catch (error) {
+      this.#lastFailed = true;
+      throw error;
+    }
     const key = regions
       .flat()
       .map(({ ip, port }) => `${ip} ${port}`)

@@ -3,6 +3,7 @@ import type { ConnectionOptions, TLSSocket } from "node:tls";
 import tls from "node:tls";
 import { UnderpassError } from "../errors.ts";
 import type { EdgeAddress } from "../types.ts";
+import { tlsMessage } from "./list-names.ts";
 import type { EdgeTls } from "./tls.ts";
 
 /** cloudflared's budget for TCP, and a fresh one of the same length for the handshake. */
@@ -63,7 +64,8 @@ const ADVICE: Readonly<Record<string, string>> = {
 function describe(cause: Error): string {
   const { code } = cause as { code?: unknown };
   const advice = typeof code === "string" ? ADVICE[code] : undefined;
-  return advice === undefined ? cause.message : `${cause.message} (${advice})`;
+  const message = tlsMessage(cause);
+  return advice === undefined ? message : `${message} (${advice})`;
 }
 
 /** Resolves with a verified TLS socket. Rejects with DialError, or with the signal's reason. */

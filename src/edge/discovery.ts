@@ -5,6 +5,7 @@ import { UnderpassError } from "../errors.ts";
 import type { DnsRecord, RecordTypeName } from "../protocol/dns/message.ts";
 import type { EdgeAddress } from "../types.ts";
 import { queryOverTls } from "./dot.ts";
+import { listNames } from "./list-names.ts";
 
 /** The edge can't be found. */
 export class EdgeDiscoveryError extends UnderpassError {
@@ -212,6 +213,26 @@ function splitHostPort(entry: string): { host: string; port: number } | undefine
   return host === undefined || port < 1 || port > 65_535 ? undefined : { host, port };
 }
 
+/** The address of a static entry's host, IPv4 first, as cloudflared has it: `localhost` is ::1 to many resolvers and 127.0.0.1 to most that listen there. */
+async function hostAddress(
+  host: string,
+  options: Omit<DiscoveryOptions, "region" | "random">,
+): Promise<HostAddress | undefined> {
+  const family = isIP(host);
+  if (family === 4 || family === 6) return { ip: host, family };
+  const { onWarning, resolvers = systemResolvers, signal } = options;
+  try {
+    const found = await within((limited) => resolvers.addresses(host, limited), SYSTEM_LOOKUP_MS, signal, host);
+    const chosen = found.find((address) => address.family === 4) ?? found[0];
+    if (chosen === undefined) onWarning(`edge: ${host} has no address`, undefined);
+    return chosen;
+  } catch (error) {
+    signal.throwIfAborted();
+    onWarning(`edge: ${host} can't be resolved`, error);
+    return undefined;
+  }
+}
+
 /**
  * `--edge host:port` entries, alternately into two regions. An entry that can't be resolved is skipped with a warning; none left rejects
  * with EdgeDiscoveryError.
@@ -220,7 +241,8 @@ export async function resolveStaticEdge(
   entries: readonly string[],
   options: Omit<DiscoveryOptions, "region" | "random">,
 ): Promise<EdgeAddress[][]> {
-  const resolvers = options.resolvers ?? systemResolvers;
+  // One entry a connection: most have the same host.
+  const hosts = new Map<string, Promise<HostAddress | undefined>>();
   const resolved = await Promise.all(
     entries.map(async (entry): Promise<EdgeAddress | undefined> => {
       const target = splitHostPort(entry);
@@ -229,21 +251,11 @@ export async function resolveStaticEdge(
           `edge: "${entry}" is not host:port; an IPv6 address stands in brackets, as in [2001:db8::1]:7844`,
         );
       }
-      const family = isIP(target.host);
-      if (family === 4 || family === 6) return { ip: target.host, port: target.port, family };
-      try {
-        const look = (limited: AbortSignal): Promise<HostAddress[]> => resolvers.addresses(target.host, limited);
-        const found = await within(look, SYSTEM_LOOKUP_MS, options.signal, target.host);
-        // IPv4 first, as cloudflared has it: `localhost` is ::1 to many resolvers and 127.0.0.1 to most that listen there.
-        const chosen = found.find((address) => address.family === 4) ?? found[0];
-        if (chosen !== undefined) return { ...chosen, port: target.port };
-        options.onWarning(`edge: ${target.host} has no address`, undefined);
-        return undefined;
-      } catch (error) {
-        options.signal.throwIfAborted();
-        options.onWarning(`edge: ${target.host} can't be resolved`, error);
-        return undefined;
-      }
+      const { host, port } = target;
+      const looking = hosts.get(host) ?? hostAddress(host, options);
+      hosts.set(host, looking);
+      const address = await looking;
+      return address === undefined ? undefined : { ...address, port };
     }),
   );
   const regions: EdgeAddress[][] = [[], []];
@@ -251,6 +263,6 @@ export async function resolveStaticEdge(
     if (address !== undefined) regions[i % REGIONS]?.push(address);
   });
   const found = regions.filter((addresses) => addresses.length > 0);
-  if (found.length === 0) throw new EdgeDiscoveryError(`edge: none of ${entries.join(", ")} can be resolved`);
+  if (found.length === 0) throw new EdgeDiscoveryError(`edge: none of ${listNames(entries)} can be resolved`);
   return found;
 }

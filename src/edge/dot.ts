@@ -4,6 +4,7 @@ import tls, { type ConnectionOptions } from "node:tls";
 import { UnderpassError } from "../errors.ts";
 import { frameMessage, unframeMessage } from "../protocol/dns/framing.ts";
 import { decodeResponse, type DnsRecord, encodeQuery, type RecordTypeName } from "../protocol/dns/message.ts";
+import { tlsMessage } from "./list-names.ts";
 
 /** A query over TLS failed. */
 export class DotError extends UnderpassError {
@@ -55,7 +56,7 @@ export function queryOverTls(
     const closed = (): void => fail("the connection was closed before an answer came");
     signal.addEventListener("abort", abort, { once: true });
     socket.on("close", closed);
-    socket.on("error", (error) => fail(error.message, error));
+    socket.on("error", (error) => fail(tlsMessage(error), error));
     socket.on("secureConnect", () => socket.write(frameMessage(encodeQuery(id, name, type))));
     socket.on("data", (chunk: Buffer) => {
       received = Buffer.concat([received, chunk]);

@@ -287,6 +287,37 @@ describe("the addresses of the edge", () => {
     expect((await addresses.assign(0, signal)).port).toBe(7844);
   });
 
+  it("that can't be found are warned of once, until they have been found again", async () => {
+    const { logger, lines } = recordingLogger();
+    let down = true;
+    const given = resolvers(() => [["192.0.2.1"], ["198.51.100.1"]]);
+    const found = [0, 1].map((i) => ({ priority: i, weight: 1, port: 7844, target: `region${i}` }));
+    given.srv = () => (down ? Promise.reject(new Error("ESERVFAIL")) : Promise.resolve(found));
+    const addresses = new EdgeAddresses({
+      config: { edge: [], edgeIpVersion: "auto" },
+      region: undefined,
+      random: seededRandom(1),
+      logger,
+      resolvers: given,
+    });
+    const levels = async (): Promise<string[]> => {
+      lines.length = 0;
+      await addresses.assign(0, signal).catch(() => {});
+      await vi.advanceTimersByTimeAsync(1);
+      return lines.map(({ level }) => level);
+    };
+    expect(await levels()).toEqual(["warn", "warn"]);
+    expect(await levels()).toEqual(["debug", "debug"]);
+    down = false;
+    expect(await levels()).toEqual([]);
+    down = true;
+    vi.advanceTimersByTime(3_700_000);
+    // The look-up, and that it fails while the old addresses stay in use.
+    expect(await levels()).toEqual(["warn", "warn", "debug"]);
+    vi.advanceTimersByTime(3_700_000);
+    expect(await levels()).toEqual(["debug", "debug", "debug"]);
+  });
+
   it("are looked up anew after an hour, without delaying the attempt; unchanged ones are kept", async () => {
     const given = resolvers(() => [
       ["192.0.2.1", "192.0.2.2"],

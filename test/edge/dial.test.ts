@@ -100,7 +100,12 @@ describe("dialTls", () => {
   });
 
   it.each([
-    ["for another name", { dnsNames: ["other.example.com"] }, /another name/],
+    ["for another name", { dnsNames: ["other.example.com"] }, /altnames: DNS:other\.example\.com \(.*another name/],
+    [
+      "for many other names",
+      { dnsNames: Array.from({ length: 9 }, (_, i) => `${i}.example.com`) },
+      /altnames: DNS:0\.example\.com, DNS:1\.example\.com, DNS:2\.example\.com and 6 more \(/,
+    ],
     [
       "that has expired",
       { notBefore: new Date(Date.now() - 9 * DAY_MS), notAfter: new Date(Date.now() - DAY_MS) },

@@ -228,6 +228,21 @@ describe("resolveStaticEdge", () => {
     await expect(resolveStaticEdge(["nowhere.test:1"], options(broken))).rejects.toThrow(/none of nowhere\.test:1/);
   });
 
+  it("looks each name up once, warns once of it, and names no more than a few in its error", async () => {
+    const asked: string[] = [];
+    const entries = ["a.test:1", "a.test:2", "b.test:1", "c.test:1", "a.test:3", "d.test:1", "e.test:1"];
+    const call = options({
+      addresses: (host) => {
+        asked.push(host);
+        return Promise.reject(new Error("ENOTFOUND"));
+      },
+    });
+    const error: unknown = await resolveStaticEdge(entries, call).catch((reason: unknown) => reason);
+    expect(String(error)).toContain("none of a.test:1, a.test:2, b.test:1 and 4 more can be resolved");
+    expect(asked).toEqual(["a.test", "b.test", "c.test", "d.test", "e.test"]);
+    expect(call.warnings).toHaveLength(5);
+  });
+
   it.each(["127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "::1:7844", "[::1]", ":7844", "host:port"])(
     "refuses %j",
     async (entry) => {
@@ -299,9 +314,10 @@ describe("DNS over TLS", () => {
   /** Answers with the given message behind its length, its id 0000 meaning the query's; in single bytes. "" hangs up. */
   async function resolver(
     answer: string,
+    dnsNames: readonly string[] = ["dns.test"],
   ): Promise<{ server: ReturnType<typeof createServer>; port: number; ca: string }> {
     const authority = createAuthority();
-    const leaf = authority.issue({ dnsNames: ["dns.test"] });
+    const leaf = authority.issue({ dnsNames });
     const server = createServer({ key: leaf.keyPem, cert: leaf.certPem }, (socket) => {
       socket.on("error", () => socket.destroy());
       socket.once("data", (query: Buffer) => {
@@ -357,6 +373,17 @@ describe("DNS over TLS", () => {
     } finally {
       vi.unstubAllEnvs();
     }
+  });
+
+  it("names a few of the names that a certificate is for", async () => {
+    const names = Array.from({ length: 40 }, (_, i) => `host${i}.test`);
+    const { server, port, ca } = await resolver("", names);
+    const dotServer = { host: "127.0.0.1", port, servername: "dns.test", ca };
+    const asked = queryOverTls("a", "SRV", { signal: AbortSignal.timeout(5_000), server: dotServer });
+    await expect(asked).rejects.toThrow(
+      /Host: dns\.test\. is not in the cert's altnames: DNS:host0\.test, DNS:host1\.test, DNS:host2\.test and 37 more$/,
+    );
+    server.close();
   });
 
   it("fails when nothing listens, and when it is aborted while it waits", async () => {
