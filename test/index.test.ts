@@ -48,7 +48,7 @@ function options(overrides: Partial<ConnectOptions> = {}): ConnectOptions {
 }
 
 function withoutToken(given: ConnectOptions): ConnectOptions {
-  return Object.fromEntries(Object.entries(given).filter(([name]) => name !== "token")) as unknown as ConnectOptions;
+  return Object.fromEntries(Object.entries(given).filter(([name]) => name !== "token"));
 }
 
 /** An origin that holds its answer back until it is told. */
