@@ -81,6 +81,7 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
     ),
     row("error-page", settings.string("error-page")),
     row("features", config.features),
+    row("error-page", settings.string("error-page")),
     row("dns-resolver-addrs", config.dnsResolvers),
     row("loglevel", log.level),
     row("output", log.format === "json" ? "json" : "default"),
