@@ -110,7 +110,12 @@ export interface ErrorPage {
 }
 
 /** Who made an answer (spec: response meta). */
-export type ResponseSource = "origin" | "connector" | "flow-limit";
+export type ResponseSource =
+  | "origin"
+  | "connector"
+  | "flow-limit"
+  /** To the edge itself: nothing for a visitor. */
+  | "to-edge";
 
 export interface ResponseHead {
   /** 101 accepts a WebSocket upgrade; the transport maps it as the wire wants it. */

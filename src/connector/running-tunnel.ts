@@ -163,7 +163,6 @@ export class RunningTunnel implements LocalTunnel {
       return;
     }
     this.#deadline = new Deadline(graceMs);
-    this.#orchestrator.end();
     this.#runtime.signal?.removeEventListener("abort", this.#onAbort);
     this.#registered.reject(error ?? new AbortError(this.#runtime.signal?.reason));
     void this.#finish(error, this.#deadline);
@@ -174,6 +173,8 @@ export class RunningTunnel implements LocalTunnel {
     this.#health.stop();
     await this.#supervisor.stop(deadline);
     deadline.clear();
+    // Until here requests are served, and by the newest rules.
+    this.#orchestrator.end();
     await this.#proxy.close();
     // To the end: until here `/ready` tells the load balancer to stay away.
     const server = await this.#metricsServer;

@@ -8,6 +8,7 @@ function isInt32(value: unknown): value is number {
   return typeof value === "number" && (value | 0) === value;
 }
 
+/** As Go reads it: what is not there, or null, is 0. */
 function parseEnvelope(body: Buffer): { version: number; config: unknown } | undefined {
   let parsed: unknown;
   try {
@@ -15,10 +16,9 @@ function parseEnvelope(body: Buffer): { version: number; config: unknown } | und
   } catch {
     return undefined;
   }
-  if (typeof parsed !== "object" || parsed === null || !("version" in parsed) || !isInt32(parsed.version)) {
-    return undefined;
-  }
-  return { version: parsed.version, config: "config" in parsed ? parsed.config : undefined };
+  if (typeof parsed !== "object" || Array.isArray(parsed)) return undefined;
+  const { config, version } = (parsed ?? {}) as { readonly config?: unknown; readonly version?: unknown };
+  return isInt32(version ?? 0) ? { version: Number(version ?? 0), config } : undefined;
 }
 
 export function receiveConfiguration(stream: EdgeStream, onUpdate: (update: ConfigurationUpdate) => void): void {
@@ -36,7 +36,7 @@ export function receiveConfiguration(stream: EdgeStream, onUpdate: (update: Conf
       reply(lastAppliedVersion, error) {
         // The reference sends an opaque object for `err`; text is of more use, and any non-null counts as failure (wire § 14 D10).
         const answer = Buffer.from(JSON.stringify({ lastAppliedVersion, err: error ?? null }));
-        stream.respond({ status: 200, headers: [], contentLength: answer.length, source: "origin" }, false);
+        stream.respond({ status: 200, headers: [], contentLength: answer.length, source: "to-edge" }, false);
         stream.write(answer, true);
       },
     });

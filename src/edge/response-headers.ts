@@ -12,10 +12,11 @@ import type { ResponseHead, ResponseSource } from "../types.ts";
 /** Names that only Cloudflare's own components may set; an origin's are dropped. */
 const RESERVED_PREFIXES = [":", "cf-int-", "cf-cloudflared-", "cf-proxy-"];
 
-const RESPONSE_META: Record<ResponseSource, string> = {
+const RESPONSE_META: Record<ResponseSource, string | undefined> = {
   origin: '{"src":"origin"}',
   connector: '{"src":"cloudflared"}',
   "flow-limit": '{"src":"cloudflared","flow_rate_limited":true}',
+  "to-edge": undefined,
 };
 
 function base64(byteString: string): string {
@@ -49,5 +50,6 @@ export function encodeResponseHead(encoder: FieldEncoder, head: ResponseHead): v
   if (head.source === "origin") {
     encoder.field("cf-cloudflared-response-headers", serialiseResponseHeaders(head.headers), "name");
   }
-  encoder.field("cf-cloudflared-response-meta", RESPONSE_META[head.source], "index");
+  const meta = RESPONSE_META[head.source];
+  if (meta !== undefined) encoder.field("cf-cloudflared-response-meta", meta, "index");
 }

@@ -24,7 +24,8 @@ export function withErrorPage<T extends HttpRequest | WebSocketRequest>(request:
 /** Ends a stream that has no answer yet with a status and nothing else; it is the connector's own, whatever `source` says. */
 export function answerEmpty(stream: EdgeStream, status: number, source: ResponseSource): void {
   if (stream instanceof PagedStream && PAGE_STATUSES.has(status)) stream.showPage(status);
-  else stream.respond({ status, headers: [], contentLength: 0, source }, true);
+  // As cloudflared: only what is the connector's own for the edge too has a length.
+  else stream.respond({ status, headers: [], contentLength: source === "origin" ? undefined : 0, source }, true);
 }
 
 /** `*` alone is what programs send. */

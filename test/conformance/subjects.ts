@@ -9,7 +9,7 @@ import type { MockEdge } from "../../src/mock-edge/index.ts";
 import type { Instance, StartOptions, Subject } from "./rows/row.ts";
 
 function commandLine(edge: MockEdge, ca: string, options: Required<StartOptions>): string[] {
-  const { addresses, connections, graceMs, rpcTimeoutMs, url } = options;
+  const { addresses, connections, graceMs, maxActiveFlows, rpcTimeoutMs, url } = options;
   return [
     "tunnel",
     ...Array.from({ length: addresses }, () => ["--edge", edge.edgeAddress]).flat(),
@@ -24,6 +24,7 @@ function commandLine(edge: MockEdge, ca: string, options: Required<StartOptions>
     "--loglevel=info",
     `--url=${url}`,
     "run",
+    ...(maxActiveFlows === undefined ? [] : [`--max-active-flows=${maxActiveFlows}`]),
   ];
 }
 
@@ -76,7 +77,7 @@ export function processSubject(name: string, command: string, args: readonly str
 export const librarySubject: Subject = {
   name: "underpass",
   start(edge, token, options): Instance {
-    const { addresses, connections, graceMs, rpcTimeoutMs, url } = options;
+    const { addresses, connections, graceMs, maxActiveFlows, rpcTimeoutMs, url } = options;
     const abort = new AbortController();
     const starting = connect({
       token,
@@ -88,6 +89,7 @@ export const librarySubject: Subject = {
       gracePeriod: graceMs,
       rpcTimeout: rpcTimeoutMs,
       metrics: "127.0.0.1:0",
+      ...(maxActiveFlows === undefined ? {} : { maxActiveFlows }),
       signal: abort.signal,
     });
     const exit = starting

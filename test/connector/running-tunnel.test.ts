@@ -185,8 +185,15 @@ describe("the rules of a tunnel", () => {
     expect(tunnel.updateIngress(other)).toMatchObject({ result: "refused" });
     tunnel.reloadFailed();
     expect(rules).toHaveLength(1);
+    const [last] = edge.open;
+    if (last === undefined) throw new Error("no connection");
     void tunnel.close();
-    expect(push(8, {})).toEqual([7, expect.stringMatching(/already been shut down/)]);
+    // While it drains requests still come.
+    expect(push(8, {})).toEqual([8, undefined]);
+    await advance(5_000);
+    const reply = vi.fn();
+    last.onRequest({ kind: "configuration", version: 9, config: {}, reply });
+    expect(reply.mock.calls).toEqual([[8, expect.stringMatching(/already been shut down/)]]);
     expect(tunnel.updateIngress(other)).toMatchObject({ result: "refused" });
   });
 });

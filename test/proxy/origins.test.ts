@@ -283,7 +283,7 @@ describe("a proxy without an origin to ask", () => {
     const harness = cleanup.harness({ kind: "status", status: 404 });
     const stream = new FakeStream();
     harness.proxy.handle(httpRequest(stream, { method: "POST" }), 0);
-    expect(stream.head).toEqual({ status: 404, headers: [], contentLength: 0, source: "origin" });
+    expect(stream.head).toEqual({ status: 404, headers: [], contentLength: undefined, source: "origin" });
     expect(stream.ended).toBe(true);
     stream.give("body");
     expect(stream.credited).toBe(4);

@@ -1,14 +1,24 @@
 /** Every conformance row, and how one is run. */
 import { startMockEdge } from "../../../src/mock-edge/index.ts";
+import { configurationRows } from "./configuration.ts";
 import { framingRows } from "./framing.ts";
 import { httpRows } from "./http.ts";
 import { lifeRows } from "./life.ts";
 import { startOrigin } from "./origin.ts";
 import { registrationRows } from "./registration.ts";
 import { type Instance, type Json, normalise, type Row, type RowContext, type Subject } from "./row.ts";
+import { ruleRows } from "./rules.ts";
 import { streamRows } from "./streams.ts";
 
-export const rows: readonly Row[] = [...registrationRows, ...framingRows, ...httpRows, ...streamRows, ...lifeRows];
+export const rows: readonly Row[] = [
+  ...registrationRows,
+  ...framingRows,
+  ...httpRows,
+  ...ruleRows,
+  ...streamRows,
+  ...configurationRows,
+  ...lifeRows,
+];
 
 interface World extends RowContext {
   close(): Promise<void>;
@@ -28,8 +38,16 @@ async function createWorld(subject: Subject, options: Row["own"]): Promise<World
       graceMs = 2_000,
       rpcTimeoutMs = 5_000,
       url = origin.url,
+      maxActiveFlows,
     } = {}) => {
-      const instance = subject.start(edge, token, { connections, addresses, graceMs, rpcTimeoutMs, url });
+      const instance = subject.start(edge, token, {
+        connections,
+        addresses,
+        graceMs,
+        rpcTimeoutMs,
+        url,
+        maxActiveFlows,
+      });
       // A row may not wait for its end.
       instance.exit.catch(() => {});
       instances.push(instance);

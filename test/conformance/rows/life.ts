@@ -1,15 +1,7 @@
-/** Configuration, readiness, TLS and shutdown: cases CFG, SUP and SHUT. */
+/** Readiness, TLS and shutdown: cases SUP and SHUT. */
 import type { Connection } from "../../../src/mock-edge/index.ts";
-import { ask, type Ended, readToEnd, UPGRADE } from "./observe.ts";
+import { ask, type Ended, readToEnd } from "./observe.ts";
 import { comesTrue, type Json, type Row, untilReady, within } from "./row.ts";
-
-/** Status of one GET. */
-async function status(context: Parameters<Row["run"]>[0]): Promise<Json> {
-  const stream = context.edge.openStream({ authority: "app.example.com", path: "/length", end: true });
-  const head = await within(5_000, "a head", stream.head);
-  stream.resume();
-  return head.status;
-}
 
 /** A request that the origin holds open. `ended` resolves when it is over. */
 async function hold(connection: Connection | undefined): Promise<{ readonly ended: Promise<Ended> }> {
@@ -19,52 +11,7 @@ async function hold(connection: Connection | undefined): Promise<{ readonly ende
   return { ended: readToEnd(stream) };
 }
 
-const isServing = (applied: number | undefined, error: unknown): Json => ({
-  lastAppliedVersion: applied ?? null,
-  error: error === null ? null : "set",
-});
-
 export const lifeRows: readonly Row[] = [
-  {
-    id: "CFG-01",
-    title: "a configuration is pushed, again, and then a wrong one",
-    own: {},
-    async run(context) {
-      const { edge, start } = context;
-      start();
-      await edge.registered(1);
-      const steps: Json[] = [];
-      const pushes: readonly (readonly [number, unknown])[] = [
-        [5, { ingress: [{ service: "http_status:418" }] }],
-        [5, { ingress: [{ service: "http_status:404" }] }],
-        [4, { ingress: [{ service: "http_status:404" }] }],
-        [6, { ingress: [{ hostname: "a.example.com", service: "http_status:404" }] }],
-        [7, "[]"],
-        [8, { ingress: [{ service: "http_status:410" }] }],
-      ];
-      for (const [version, config] of pushes) {
-        const [result] = await edge.pushConfiguration(version, config);
-        steps.push({
-          version,
-          reply: isServing(result?.lastAppliedVersion, result?.error),
-          nextRequest: await status(context),
-        });
-      }
-      return steps;
-    },
-  },
-  {
-    id: "CFG-04",
-    title: "a pushed configuration that is not JSON",
-    async run({ edge }) {
-      const answer = await ask(
-        edge,
-        { method: "POST", path: "/", fields: [[UPGRADE, "update-configuration"]] },
-        "{broken",
-      );
-      return { answer, next: await ask(edge, { path: "/length" }) };
-    },
-  },
   {
     id: "SUP-01",
     title: "/ready while registered, and while draining",

@@ -13,6 +13,8 @@ export interface StartOptions {
   readonly rpcTimeoutMs?: number;
   /** Default: the test's origin. */
   readonly url?: string;
+  /** Limit of flows that is given locally; default: none is. */
+  readonly maxActiveFlows?: number | undefined;
 }
 
 /** A connector that runs. */
