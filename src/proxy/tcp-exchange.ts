@@ -31,7 +31,7 @@ export interface TcpVisitor {
   /** The connection is open: tells the visitor, before the first byte from there. Returns what goes ahead of the visitor's first byte, in latin1. */
   opened(socket: Socket): string;
   /** There is no connection: tells the visitor, whose stream ends with it. */
-  refused(error: Error): void;
+  refused(outcome: OutcomeClass, error: Error): void;
   /** Called once, however it ended. */
   finished?(): void;
 }
@@ -69,7 +69,7 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
   /** Instead of dialling. */
   refuse(outcome: OutcomeClass, phase: RequestPhase, error: Error): void {
     if (this.#done) return;
-    this.#visitor.refused(error);
+    this.#visitor.refused(outcome, error);
     this.#finish(outcome, phase, error);
   }
 

@@ -393,6 +393,19 @@ describe("the clock of a TCP service", () => {
     return { stream, harness, connection: await origin.connection() };
   }
 
+  it("answers 504 for an origin that does not take the connection in time", async () => {
+    const origin = await cleanup.raw();
+    const { harness } = await rigFor(tcpService(portOf(origin.server)), { connectTimeoutMs: 2_000 });
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const stream = new FakeStream();
+    harness.proxy.handle(webSocketRequest(stream), 0);
+    // The kernel's answer waits for the next turn of the loop.
+    vi.advanceTimersByTime(2_000);
+    expect(stream.head).toEqual({ status: 504, headers: [], contentLength: 0, source: "connector" });
+    expect(stream.ended).toBe(true);
+    expect(await harness.outcome()).toMatchObject({ class: "origin-timeout", phase: "connect", status: 504 });
+  });
+
   it("pings every 54 seconds, but not a visitor that does not read", async () => {
     const { connection, stream } = await openStream();
     vi.advanceTimersByTime(53_999);

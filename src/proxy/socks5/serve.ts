@@ -106,7 +106,7 @@ export function serveSocks(
         stream.write(encodeReply(Reply.succeeded, socket.localAddress, socket.localPort), false);
         return preface(request, socket);
       },
-      refused(error) {
+      refused(_outcome, error) {
         stream.write(encodeReply(replyTo(error)), false);
         stream.end();
       },

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { CloseCode } from "../../protocol/websocket/errors.ts";
 import type { CancelReason, WebSocketRequest } from "../../types.ts";
 import type { ActiveRequest } from "../active-requests.ts";
+import { answerFailure, failureStatus } from "../direct-answers.ts";
 import type { OriginTarget } from "../origin-target.ts";
 import type { RequestRecord } from "../request-record.ts";
 import { type TcpContext, TcpExchange } from "../tcp-exchange.ts";
@@ -29,7 +30,7 @@ export function cancellable(stream: WebSocketStream, user: { onCancel(reason: Ca
   };
 }
 
-/** Dials first: an origin that can't be reached is a 502. */
+/** Dials first: an origin that can't be reached is a 502 or 504. */
 export function serveTcpOverWebSocket(
   request: WebSocketRequest,
   record: RequestRecord,
@@ -44,9 +45,9 @@ export function serveTcpOverWebSocket(
       stream.respond(acceptingHead(request), false);
       return preface(request, socket);
     },
-    refused() {
-      record.status = 502;
-      stream.abort();
+    refused(outcome) {
+      record.status = failureStatus(outcome);
+      answerFailure(stream, failureStatus(outcome));
     },
   });
   stream.sink = exchange;
