@@ -1,5 +1,6 @@
 /** Servers, listeners and fetch handlers of this process. */
 import type { CancelReason } from "../../types.ts";
+import { AbandonedHandlers } from "../in-process/abandoned-handlers.ts";
 import { serveInProcess } from "../in-process/serve.ts";
 import { bodyFraming, RequestFields } from "../request-fields.ts";
 import type { BackendFactory } from "./backend.ts";
@@ -14,6 +15,7 @@ export const createInProcessBackend: BackendFactory<"server" | "listener" | "fet
     hostHeader: options.httpHostHeader,
     fallbackHost: FALLBACK_HOST,
   });
+  const abandoned = new AbandonedHandlers();
   return {
     service: `in-process:${origin.kind}`,
     serve(request, connIndex, record) {
@@ -29,6 +31,7 @@ export const createInProcessBackend: BackendFactory<"server" | "listener" | "fet
       serveInProcess(request, origin, {
         forwarded,
         connIndex,
+        abandoned,
         report: (result) => {
           record.status = result.status;
           record.finish(result.class, result.phase, result.error);

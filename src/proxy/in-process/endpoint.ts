@@ -51,13 +51,14 @@ function privateServer(origin: Exclude<InProcessOrigin, { kind: "server" }>): Se
 
 /** Calls a handler; what it throws or rejects with becomes the request's end, not the process's. */
 function attend(socket: unknown, call: () => unknown): void {
-  const failed = (error: unknown): void => {
-    if (socket instanceof InProcessSocket) socket.handlerFailed(error);
-  };
+  if (!(socket instanceof InProcessSocket)) {
+    call();
+    return;
+  }
   try {
     const result = call();
-    if (typeof result === "object" && result !== null && "then" in result) Promise.resolve(result).catch(failed);
+    if (typeof result === "object" && result !== null && "then" in result) socket.handlerPends(Promise.resolve(result));
   } catch (error) {
-    failed(error);
+    socket.handlerFailed(error);
   }
 }

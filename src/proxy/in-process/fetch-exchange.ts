@@ -30,6 +30,8 @@ export class FetchExchange implements StreamSink {
   #phase: RequestPhase = "response-head";
   #status = 0;
   #over = false;
+  /** The visitor left while the handler worked. */
+  #abandoned = false;
   #reader: ReadableStreamDefaultReader<unknown> | undefined;
   #onRoom: (() => void) | undefined;
 
@@ -49,6 +51,7 @@ export class FetchExchange implements StreamSink {
     } catch (error) {
       this.#failed(error);
     }
+    if (this.#abandoned) this.#context.abandoned.remove();
   }
 
   onData(chunk: Buffer): void {
@@ -62,6 +65,8 @@ export class FetchExchange implements StreamSink {
 
   onCancel(reason: CancelReason): void {
     if (this.#over) return;
+    this.#abandoned = true;
+    this.#context.abandoned.add();
     this.#finish(outcomeOfCancel(reason), this.#phase);
     const gone = new DOMException("The visitor's request was broken off", "AbortError");
     this.#abort.abort(gone);

@@ -2,9 +2,10 @@
  * Requests to origins that live in this process, without any local port: an `http.Server`, a `(req, res)` listener, or a
  * `(Request) => Response` handler. The first two get real HTTP/1.1 over a connection in memory, the last one real fetch objects.
  */
-import type { HeaderField } from "../../protocol/bytes/header-field.ts";
+import { HeaderField } from "../../protocol/bytes/header-field.ts";
 import type { HttpRequest, OutcomeClass, RequestPhase, WebSocketRequest } from "../../types.ts";
 import { discardingSink } from "../direct-answers.ts";
+import type { AbandonedHandlers } from "./abandoned-handlers.ts";
 import { endpointOf, type InProcessOrigin, takesUpgrades } from "./endpoint.ts";
 import { NoUpgradeHandlerError } from "./errors.ts";
 import { FetchExchange } from "./fetch-exchange.ts";
@@ -15,9 +16,13 @@ export interface InProcessContext {
   /** Final request fields for the origin, in canonical case: what a head on the wire would hold, Host and framing included. */
   readonly forwarded: readonly HeaderField[];
   readonly connIndex: number;
+  /** Of this origin. */
+  readonly abandoned: AbandonedHandlers;
   /** Called exactly once, when the request has ended. */
   readonly report: (result: { class: OutcomeClass; status: number; phase?: RequestPhase; error?: Error }) => void;
 }
+
+const RETRY_AFTER = new HeaderField("Retry-After", "5");
 
 /** Sets `request.stream.sink` before it returns. */
 export function serveInProcess(
@@ -25,7 +30,12 @@ export function serveInProcess(
   origin: InProcessOrigin,
   context: InProcessContext,
 ): void {
-  if (request.kind === "websocket" && !takesUpgrades(origin)) {
+  const busy = context.abandoned.refusal;
+  if (busy !== undefined) {
+    request.stream.sink = discardingSink(request);
+    answerPlainly(request, 503, [RETRY_AFTER]);
+    context.report({ class: "handler-error", status: 503, phase: "match", error: busy });
+  } else if (request.kind === "websocket" && !takesUpgrades(origin)) {
     request.stream.sink = discardingSink(request);
     answerPlainly(request, 501);
     context.report({ class: "no-origin", status: 501, phase: "match", error: new NoUpgradeHandlerError() });

@@ -57,6 +57,8 @@ export class ServerExchange implements StreamSink, SocketPeer, ResponseHandler {
   /** Bytes that the socket's reader has not taken yet. */
   #owed = 0;
   #linger: NodeJS.Timeout | undefined;
+  /** The request ended before its handler did. */
+  #abandoned = false;
 
   constructor(request: HttpRequest | WebSocketRequest, endpoint: Endpoint, context: InProcessContext) {
     this.#request = request;
@@ -202,6 +204,10 @@ export class ServerExchange implements StreamSink, SocketPeer, ResponseHandler {
     this.#socket.destroy();
   }
 
+  onHandlerSettled(): void {
+    if (this.#abandoned) this.#context.abandoned.remove();
+  }
+
   // What the parser finds in the server's bytes.
 
   onInterim(): void {}
@@ -318,6 +324,10 @@ export class ServerExchange implements StreamSink, SocketPeer, ResponseHandler {
 
   #finish(state: "answered" | "failed", outcome: OutcomeClass, phase = this.phase, error?: Error): void {
     this.#state = state;
+    if (state === "failed" && this.#socket.handlerPending) {
+      this.#abandoned = true;
+      this.#context.abandoned.add();
+    }
     this.#context.report({
       class: outcome,
       status: this.#status,

@@ -13,6 +13,8 @@ export interface SocketPeer {
   onClosed(error: Error | undefined, drained: boolean): void;
   /** The handler threw, or what it returned was rejected. */
   onHandlerFailed(error: unknown): void;
+  /** What the handler returned has settled. */
+  onHandlerSettled(): void;
 }
 
 /** Held in each direction before the writer has to wait. */
@@ -42,6 +44,8 @@ export class InProcessSocket extends Duplex {
   bytesRead = 0;
   bytesWritten = 0;
   timeout: number | undefined;
+  /** The handler has returned a promise that has not settled yet. */
+  handlerPending = false;
 
   readonly #peer: SocketPeer;
   #timer: NodeJS.Timeout | undefined;
@@ -79,6 +83,18 @@ export class InProcessSocket extends Duplex {
 
   handlerFailed(error: unknown): void {
     this.#peer.onHandlerFailed(error);
+  }
+
+  handlerPends(result: Promise<unknown>): void {
+    const settled = (): void => {
+      this.handlerPending = false;
+      this.#peer.onHandlerSettled();
+    };
+    this.handlerPending = true;
+    result.then(settled, (error: unknown) => {
+      settled();
+      this.handlerFailed(error);
+    });
   }
 
   /** The server's parser, and with it every handler that does not wait, runs inside `data`. */

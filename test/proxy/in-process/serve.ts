@@ -1,5 +1,6 @@
 /** Serves one request by an origin in this process, with the fields that the proxy would forward. */
 import { EventEmitter, once } from "node:events";
+import { AbandonedHandlers } from "../../../src/proxy/in-process/abandoned-handlers.ts";
 import type { InProcessOrigin } from "../../../src/proxy/in-process/endpoint.ts";
 import { type InProcessContext, serveInProcess } from "../../../src/proxy/in-process/serve.ts";
 import { bodyFraming, RequestFields } from "../../../src/proxy/request-fields.ts";
@@ -24,6 +25,7 @@ export interface ServeOptions extends FakeStreamOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly contentLength?: number;
   readonly websocket?: boolean;
+  readonly abandoned?: AbandonedHandlers;
 }
 
 const FIELDS = new RequestFields({
@@ -35,7 +37,7 @@ const FIELDS = new RequestFields({
 
 /** Without `bodyless: false` the request has no body. */
 export function serve(origin: InProcessOrigin, options: ServeOptions = {}): Served {
-  const { websocket, headers, ...rest } = options;
+  const { abandoned = new AbandonedHandlers(), websocket, headers, ...rest } = options;
   const stream = new FakeStream({ bodyless: websocket !== true, ...options });
   const parts = { ...rest, headers: fieldsOf(headers ?? {}) };
   const request = websocket === true ? webSocketRequest(stream, parts) : httpRequest(stream, parts);
@@ -44,6 +46,7 @@ export function serve(origin: InProcessOrigin, options: ServeOptions = {}): Serv
   serveInProcess(request, origin, {
     forwarded: FIELDS.list(request, bodyFraming(request)),
     connIndex: 3,
+    abandoned,
     report(result) {
       reports.push(result);
       events.emit("report");
