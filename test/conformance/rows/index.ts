@@ -8,6 +8,7 @@ import { startOrigin } from "./origin.ts";
 import { registrationRows } from "./registration.ts";
 import { type Instance, type Json, normalise, type Row, type RowContext, type Subject } from "./row.ts";
 import { ruleRows } from "./rules.ts";
+import { serviceRows } from "./services.ts";
 import { streamRows } from "./streams.ts";
 
 export const rows: readonly Row[] = [
@@ -16,6 +17,7 @@ export const rows: readonly Row[] = [
   ...httpRows,
   ...ruleRows,
   ...streamRows,
+  ...serviceRows,
   ...configurationRows,
   ...lifeRows,
 ];
