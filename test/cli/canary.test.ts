@@ -109,6 +109,23 @@ describe("the command line", () => {
       "other.toml": `[tunnel]\nlocal_addr = "${made.secret}"\n`,
       "good.yml": `token: ${made.token}\nurl: http://a\n`,
       "open.yml": `token: "${made.token}\nurl: http://a\n`,
+      "rules.yml": [
+        "ingress:",
+        `  - hostname: "${made.token}"`,
+        `    path: "${made.secret.replaceAll("+", "")}"`,
+        `    service: "https://user:${made.secret}@localhost:1/${made.token}"`,
+        `  - service: "https://user:${made.token}@localhost"`,
+        `    "${made.secret}": 1`,
+        "    originRequest:",
+        `      requestHeaders: { set: { Authorization: "Bearer ${made.token}", X-Secret: "${made.secret}\\n" } }`,
+        `      connectTimeout: "${made.secret}"`,
+        `      caPool: "${made.token}"`,
+      ].join("\n"),
+      "headers.yml": [
+        "ingress:",
+        `  - service: "https://${made.token}@localhost"`,
+        `    originRequest: { requestHeaders: { set: { Authorization: "Bearer ${made.token}", X-Secret: "${made.secret}" } } }`,
+      ].join("\n"),
       "other.yml": `retries: ${made.token}\nloglevel: ["${made.secret}"]\n"${made.token}": 1\n`,
     };
     for (const [name, text] of Object.entries(documents)) {
@@ -117,6 +134,10 @@ describe("the command line", () => {
       for (const args of [
         ["--config", path],
         ["config", "check", path],
+        ["config", "check", "--json", path],
+        ["ingress", "validate", "--config", path],
+        ["tunnel", "--config", path, "ingress", "rule", `https://a/${made.token}`],
+        ["ingress", "validate", "--json", text],
         ["tunnel", "--config", path, "run", "--loglevel=debug"],
       ]) {
         const { io } = await cli(args);

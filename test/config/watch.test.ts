@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type FileWatch, watchFile } from "../../src/config/watch.ts";
 
 let directory: string;
-let watching: FileWatch | undefined;
+const watching: FileWatch[] = [];
 let changes: number;
 let wake: () => void = () => {};
 
@@ -15,7 +15,7 @@ beforeEach(() => {
   changes = 0;
 });
 afterEach(() => {
-  watching?.close();
+  for (const watch of watching.splice(0)) watch.close();
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -25,7 +25,7 @@ async function start(path: string, timing = {}): Promise<void> {
     changes++;
     wake();
   };
-  watching = watchFile(path, onChange, { settleMs: 20, pollMs: 60_000, unwatchedPollMs: 60_000, ...timing });
+  watching.push(watchFile(path, onChange, { settleMs: 20, pollMs: 60_000, unwatchedPollMs: 60_000, ...timing }));
   await changed(changes + 1);
 }
 
@@ -143,7 +143,7 @@ describe("watchFile", () => {
   it("tells nothing after it was closed", async () => {
     const path = write("c.yml", "a");
     await start(path);
-    watching?.close();
+    for (const watch of watching) watch.close();
     writeFileSync(path, "b");
     await start(write("other.yml", "a"));
     expect(changes).toBe(2);
