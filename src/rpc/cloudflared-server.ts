@@ -36,7 +36,7 @@ export interface CloudflaredHandlers {
 }
 
 export interface ConfigurationResult {
-  readonly latestAppliedVersion: number;
+  readonly lastAppliedVersion: number;
   /** Why the configuration was not applied. */
   readonly error?: string;
 }
@@ -74,8 +74,8 @@ export function serveCloudflared(channel: ByteChannel, handlers: CloudflaredHand
       handlers.unregisterUdpSession(sessionUuid(sessionId), message, signal),
     ),
     implement(updateConfiguration, async ({ version, config }, signal) => {
-      const { latestAppliedVersion, error } = await handlers.updateConfiguration(version, config, signal);
-      return { result: { latestAppliedVersion, err: error ?? "" } };
+      const { lastAppliedVersion, error } = await handlers.updateConfiguration(version, config, signal);
+      return { result: { latestAppliedVersion: lastAppliedVersion, err: error ?? "" } };
     }),
   ]);
   return { close: (reason) => connection.close(reason), ended: connection.ended };

@@ -1,35 +1,14 @@
 /** capnp-ts at the other end of the stream: in the edge's place, and in the connector's. */
 import { randomBytes, randomUUID } from "node:crypto";
-import { type Client, Conn, RemotePromise, Server, Struct, type Method as TheirMethod, type Transport } from "capnp-ts";
+import { type Client, Conn, RemotePromise, Server, Struct, type Method as TheirMethod } from "capnp-ts";
 import { describe, expect, it } from "vitest";
 import { registerConnection, unregisterConnection, updateLocalConfiguration } from "../../src/rpc/methods.ts";
 import { createRegistrationClient } from "../../src/rpc/registration-client.ts";
 import { serveRegistration } from "../../src/rpc/registration-server.ts";
-import type { ByteChannel } from "../../src/types.ts";
 import { capnpTs } from "../protocol/capnp/capnp-ts-oracle.ts";
-import { framesOf } from "../protocol/capnp/frames.ts";
+import { transport } from "./capnp-ts-transport.ts";
 import { channelPair } from "./channels.ts";
 import { handlers, options, registered, registration, rpcError } from "./registration-fixtures.ts";
-
-/** What capnp-ts wants of a stream: whole messages. */
-function transport(channel: ByteChannel): Transport {
-  return {
-    close: () => channel.end(),
-    onClose(callback) {
-      channel.onEnd = callback;
-    },
-    onMessage(callback) {
-      let pending: Uint8Array = new Uint8Array(0);
-      channel.onData = (chunk) => {
-        pending = Buffer.concat([pending, chunk]);
-        const frames = framesOf([pending]);
-        pending = pending.subarray(frames.reduce((sum, frame) => sum + frame.length, 0));
-        for (const frame of frames) callback(new Uint8Array(frame));
-      };
-    },
-    send: (bytes) => channel.write(bytes),
-  };
-}
 
 const REGISTRATION_SERVER = 0xf71695ec7fe85497n;
 

@@ -28,7 +28,7 @@ function open(change: Partial<CloudflaredHandlers> = {}) {
   const server = serveCloudflared(far, {
     registerUdpSession: () => new Uint8Array(0),
     unregisterUdpSession: () => undefined,
-    updateConfiguration: (version) => ({ latestAppliedVersion: version }),
+    updateConfiguration: (version) => ({ lastAppliedVersion: version }),
     ...change,
   });
   return { edge: new RpcConnection(near, []), server };
@@ -83,7 +83,7 @@ describe("calls of the edge", () => {
     const { edge, server } = open({
       updateConfiguration(version, config) {
         seen.push(JSON.parse(Buffer.from(config).toString()));
-        return version > 1 ? { latestAppliedVersion: 1, error: "no such service" } : { latestAppliedVersion: version };
+        return version > 1 ? { lastAppliedVersion: 1, error: "no such service" } : { lastAppliedVersion: version };
       },
     });
     const config = Buffer.from('{"ingress":[{"service":"http_status:404"}]}');
