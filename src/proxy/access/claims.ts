@@ -27,7 +27,7 @@ export function checkClaims(claims: Claims, rules: ClaimRules, now: number): Acc
     return new AccessDeniedError("audience");
   }
   const expires = dateOf(exp);
-  if (expires === undefined) return new AccessDeniedError("malformed", { detail: "its token says not until when" });
+  if (expires === undefined) return new AccessDeniedError("malformed", { detail: "its token has no exp" });
   if (expires <= now) return new AccessDeniedError("expired");
   for (const since of [nbf, iat]) {
     if (since === undefined) continue;

@@ -4,7 +4,7 @@ import { UnderpassError } from "../../errors.ts";
 const REASONS = {
   "not-configured": "the rule's access names no team or no audTag, so that no token can be right",
   missing: "it has no Cf-Access-Jwt-Assertion; the hostname may have no Access application at Cloudflare",
-  malformed: "its token is none",
+  malformed: "its token is not a well-formed JWT",
   algorithm: "its token is not signed with RS256",
   issuer: "its token is of another team than teamName",
   audience: "its token is for another application than those of audTag",
@@ -25,7 +25,7 @@ export class AccessDeniedError extends UnderpassError {
     const { cause, detail } = options;
     super(
       "ERR_UNDERPASS_ACCESS_DENIED",
-      `Access lets the request not pass: ${detail ?? REASONS[reason]}`,
+      `Access refuses the request: ${detail ?? REASONS[reason]}`,
       cause === undefined ? undefined : { cause },
     );
     this.reason = reason;

@@ -36,12 +36,12 @@ function deny(request: HttpRequest | WebSocketRequest, record: RequestRecord, er
 
 class Gate implements Backend {
   readonly #backend: Backend;
-  readonly #validator: Validator | undefined;
+  readonly #validator: Validator;
   /** Requests whose tokens are being verified. */
   #held = 0;
   #retired = false;
 
-  constructor(backend: Backend, validator: Validator | undefined) {
+  constructor(backend: Backend, validator: Validator) {
     this.#backend = backend;
     this.#validator = validator;
   }
@@ -51,19 +51,18 @@ class Gate implements Backend {
   }
 
   serve(request: HttpRequest | WebSocketRequest, connIndex: number, record: RequestRecord): void {
-    const validator = this.#validator;
-    const token = validator === undefined ? new AccessDeniedError("not-configured") : tokenOf(request.headers);
-    if (validator === undefined || token instanceof AccessDeniedError) {
-      deny(request, record, token instanceof AccessDeniedError ? token : new AccessDeniedError("not-configured"));
+    const token = tokenOf(request.headers);
+    if (token instanceof AccessDeniedError) {
+      deny(request, record, token);
       return;
     }
-    if (validator.remembers(token)) {
+    if (this.#validator.remembers(token)) {
       this.#backend.serve(request, connIndex, record);
       return;
     }
     this.#held++;
     const held = new HeldRequest(request, record, "access", () => this.#letGo());
-    void validator.verify(token).then((denied) => {
+    void this.#validator.verify(token).then((denied) => {
       held.release(() => {
         if (denied === undefined) this.#backend.serve(request, connIndex, record);
         else deny(request, record, denied);
@@ -85,11 +84,21 @@ class Gate implements Backend {
 
   #close(): void {
     this.#backend.retire();
-    this.#validator?.close();
+    this.#validator.close();
   }
+}
+
+/** Nobody's token could be right. */
+function shut(backend: Backend): Backend {
+  return {
+    service: backend.service,
+    serve: (request, _connIndex, record) => deny(request, record, new AccessDeniedError("not-configured")),
+    retire: () => backend.retire(),
+  };
 }
 
 /** `backend` for those whom `policy`, which is required, lets in. */
 export function withAccess(backend: Backend, policy: AccessPolicy, keySets: KeySets): Backend {
-  return new Gate(backend, Validator.create(policy, keySets));
+  const validator = Validator.create(policy, keySets);
+  return validator === undefined ? shut(backend) : new Gate(backend, validator);
 }

@@ -1,9 +1,11 @@
 import type http from "node:http";
-import { afterEach, describe, expect, it } from "vitest";
+import net from "node:net";
+import type { Duplex } from "node:stream";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { AccessKeysError } from "../../../src/proxy/access/errors.ts";
 import { fetchKeys } from "../../../src/proxy/access/fetch-keys.ts";
 import { MAX_KEYS, MAX_KEYS_BYTES } from "../../../src/proxy/access/limits.ts";
-import { Cleanup } from "../harness.ts";
+import { Cleanup, portOf } from "../harness.ts";
 import { keys, openTeam } from "./team.ts";
 
 const cleanup = new Cleanup();
@@ -108,4 +110,23 @@ it("takes the first of two keys with one name", async () => {
   const key = found.get(keys.first.kid);
   if (key === undefined) throw new Error("no key");
   expect((await crypto.subtle.exportKey("jwk", key)).n).toBe(keys.first.jwk["n"]);
+});
+
+it("goes through a proxy where the environment names one", async () => {
+  const team = await openTeam(cleanup);
+  const asked: (string | undefined)[] = [];
+  const proxy = await cleanup.http((_, response) => response.writeHead(405).end());
+  proxy.on("connect", (request: http.IncomingMessage, socket: Duplex) => {
+    asked.push(request.url);
+    socket.write("HTTP/1.1 200 Connected\r\n\r\n");
+    const onward = net.connect(portOf(team.server), "127.0.0.1");
+    for (const end of [socket, onward]) end.on("error", () => {});
+    socket.pipe(onward).pipe(socket);
+  });
+  vi.stubEnv("http_proxy", `http://127.0.0.1:${portOf(proxy)}`);
+  vi.stubEnv("no_proxy", "");
+  cleanup.add(undefined, () => vi.unstubAllEnvs());
+  const found = await fetchKeys(new URL("http://team.invalid/certs"), patient());
+  expect([...found.keys()]).toEqual([keys.first.kid]);
+  expect(asked).toEqual(["team.invalid:80"]);
 });
