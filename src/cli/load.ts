@@ -69,7 +69,10 @@ async function readPlan(
   const problems: ConfigProblem[] = [];
   const log = collect(problems, () => readLogSettings(settings, style, io));
   const plan = collect(problems, () => planTunnel({ style, run, tunnelRef, settings, env: io.env }));
-  if (log === undefined || plan === undefined || misread.length > 0) throw new ConfigError(problems);
+  if (log === undefined || plan === undefined || misread.length > 0) {
+    // What would only be a warning is told too: who corrects a file wants to do so once.
+    throw new ConfigError([...problems, ...(file?.warnings ?? [])]);
+  }
   hideIdentity(plan.config.identity, scrubber);
   return { settings, plan, log };
 }

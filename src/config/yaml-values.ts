@@ -13,6 +13,12 @@ export interface YamlEntry {
   readonly value: Node | null;
 }
 
+/** What the parser says in words for its programmers. */
+const PROBLEMS: Readonly<Record<string, string>> = {
+  DUPLICATE_KEY: "this key stands there twice",
+  MULTIPLE_DOCS: "a second document begins here; one would be right",
+};
+
 export class YamlFile {
   readonly #path: string;
   readonly #lines = new LineCounter();
@@ -28,7 +34,7 @@ export class YamlFile {
     const error = this.#document.errors[0];
     if (error !== undefined) {
       const { line, col } = this.#lines.linePos(error.pos[0]);
-      const problem = error.code === "DUPLICATE_KEY" ? "this key stands there twice" : redactLikely(error.message);
+      const problem = PROBLEMS[error.code] ?? redactLikely(error.message);
       throw new ConfigError([{ where: `${path}:${line}:${col}`, text: `not valid YAML: ${problem}` }]);
     }
   }

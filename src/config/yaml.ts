@@ -66,7 +66,10 @@ class YamlReader {
       this.#problems.push(wrongValue(this.#file.where([]), this.#file.shallow(root), "keys and values"));
     }
     const ingress = this.#section();
-    if (this.#problems.length > 0) throw new ConfigError([...this.#problems, ...ingressProblems(ingress, env)]);
+    if (this.#problems.length > 0) {
+      // What would only be a warning is told too: who corrects the file wants to do so once.
+      throw new ConfigError([...this.#problems, ...ingressProblems(ingress, env), ...this.#warnings]);
+    }
     return {
       path: this.#path,
       format: "yaml",
@@ -98,7 +101,7 @@ class YamlReader {
     const spec = findSetting(key);
     // Aliases are no keys in cloudflared either.
     if (spec === undefined || spec.name !== key || spec.native || key === "config") {
-      const names = [...settingNames()].filter((name) => name.length > 2);
+      const names = [...settingNames()].filter((name) => name.length > 2 && name !== key);
       const near = nearest(key, ["tunnel", ...INGRESS_KEYS, ...names]);
       const hint = near === undefined ? "" : `; did you mean ${near}?`;
       this.#warnings.push({ where, text: `unknown key ${redactLikely(key)} is ignored${hint}` });

@@ -209,6 +209,15 @@ describe("error texts", () => {
     expect(told.at(-1)).toMatch(/^no tunnel to run/);
   });
 
+  it("tell of unknown keys also where something else is wrong", async () => {
+    const wrong = write("wrong-and-unknown.yml", "retriess: 4\nurl: http://localhost:1\nretries: x\n");
+    expect(await textOf(["--config", wrong])).toMatch(/retries: found "x".*\n.*retriess is ignored/);
+    const elsewhere = write("unknown.yml", "retriess: 4\nurl: http://localhost:1\n");
+    expect(await textOf(["--config", elsewhere, "--protocol", "h3"])).toMatch(/found "h3".*\n.*retriess is ignored/);
+    const two = write("two.yml", "retries: 4\n---\nretries: 5\n");
+    expect(await textOf(["--config", two])).toContain(":2:1: not valid YAML: a second document begins here");
+  });
+
   it("report the command line, the environment and the file together, each with its place", async () => {
     const path = write("bad.toml", '[tunnel]\nlocal_addr = 1\n[tunnel.cloudflare]\nprotocol = "h3"\n');
     expect(await textOf(["--config", path])).toBe(
