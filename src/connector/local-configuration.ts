@@ -17,6 +17,31 @@ export function localConfiguration(ingress: Ingress, flags: Readonly<Record<stri
   );
 }
 
+/**
+ * What the metrics server shows as `/config`, in cloudflared's form: JSON `{"version", "config": {"ingress", "warp-routing"},
+ * "lastError"?}`, with every option of each rule.
+ */
+export function runningConfiguration(running: {
+  readonly version: number;
+  readonly ingress: Ingress;
+  readonly lastError: string | undefined;
+}): string {
+  const { ingress, lastError, version } = running;
+  return JSON.stringify({
+    version,
+    config: {
+      ingress: ingress.rules.map(({ hostname, originRequest, path, service }) => ({
+        hostname,
+        path: path ?? null,
+        service: serviceOf(service) ?? `in-process:${service.kind}`,
+        originRequest: allOptions(originRequest),
+      })),
+      "warp-routing": warpRouting(ingress.warpRouting),
+    },
+    ...(lastError === undefined ? {} : { lastError }),
+  });
+}
+
 function rule({ hostname, originRequest, path, service }: IngressRule): Record<string, unknown> {
   return {
     ...(hostname === "" ? {} : { hostname }),
@@ -64,6 +89,16 @@ function changedOptions(options: OriginRequestOptions): Record<string, unknown> 
   if (options.ipRules.length > 0) changed["ipRules"] = options.ipRules;
   if (options.access?.required === true) changed["access"] = access(options.access);
   return changed;
+}
+
+/** Under cloudflared's keys, as above. */
+function allOptions(options: OriginRequestOptions): Record<string, unknown> {
+  return {
+    ...Object.fromEntries(Object.entries(DURATIONS).map(([key, field]) => [key, options[field] / 1000])),
+    ...Object.fromEntries(VALUES.map((key) => [key, options[key] ?? ""])),
+    ipRules: options.ipRules,
+    access: options.access === undefined ? null : access(options.access),
+  };
 }
 
 function access({ audTag, environment, required, teamName }: NonNullable<OriginRequestOptions["access"]>) {

@@ -43,6 +43,7 @@ export class Orchestrator {
   readonly #options: OrchestratorOptions;
   #ingress: Ingress;
   #version = NO_VERSION;
+  #lastError: string | undefined;
   #ended = false;
 
   constructor(options: OrchestratorOptions) {
@@ -58,6 +59,11 @@ export class Orchestrator {
   /** Of the last configuration from Cloudflare that was applied; -1 = none. */
   get version(): number {
     return this.#version;
+  }
+
+  /** Why the newest configuration is not in effect; undefined where it is. */
+  get lastError(): string | undefined {
+    return this.#lastError;
   }
 
   /** The tunnel ends: what comes now is refused. */
@@ -87,7 +93,8 @@ export class Orchestrator {
     try {
       this.#apply(ingress);
     } catch (error) {
-      return { result: "failed", reason: messageOf(error) };
+      this.#lastError = messageOf(error);
+      return { result: "failed", reason: this.#lastError };
     }
     this.#options.onApplied(this.#version, "local");
     return { result: "applied" };
@@ -137,11 +144,13 @@ export class Orchestrator {
       maxActiveFlows === undefined ? ingress : { ...ingress, warpRouting: { ...ingress.warpRouting, maxActiveFlows } };
     apply(limited);
     this.#ingress = limited;
+    this.#lastError = undefined;
   }
 
   #refuse(version: number, config: unknown, message: string, reason: string): UpdateResult {
     const error = reason.length > MAX_ERROR_CHARACTERS ? `${reason.slice(0, MAX_ERROR_CHARACTERS)}…` : reason;
     this.#options.logger.error(message, { version, config: configurationText(config), error });
+    this.#lastError = error;
     return { lastAppliedVersion: this.#version, error };
   }
 

@@ -13,7 +13,7 @@ import { watchClock } from "./clock-watch.ts";
 import type { RegisteredConnection } from "./connection.ts";
 import { Deadline } from "./drain.ts";
 import { AbortError, asError } from "./errors.ts";
-import { localConfiguration } from "./local-configuration.ts";
+import { localConfiguration, runningConfiguration } from "./local-configuration.ts";
 import { type IngressUpdate, Orchestrator } from "./orchestrator.ts";
 import type { ConnectorParts, IdentitySource } from "./parts.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -194,6 +194,7 @@ export class RunningTunnel implements LocalTunnel {
         connectorId: this.connectorId,
         readyConnections: () => this.#supervisor.registeredConnections,
         quickHostname: () => this.#quickHostname,
+        configuration: () => runningConfiguration(this.#orchestrator),
         metrics: () => this.#metrics.render(),
       });
       this.#metricsUrl = server.url;

@@ -1,4 +1,4 @@
-/** The metrics server (operations § 9): `/ready`, `/live`, `/healthcheck`, `/metrics`, `/quicktunnel`. */
+/** The metrics server (operations § 9): `/ready`, `/live`, `/healthcheck`, `/metrics`, `/quicktunnel`, `/config`. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { MetricsConfig } from "../config/tunnel-config.ts";
@@ -31,6 +31,8 @@ export interface HealthState {
   readonly readyConnections: () => number;
   /** Public hostname of a quick tunnel, empty otherwise. */
   readonly quickHostname: () => string;
+  /** JSON: the rules in effect, and their version. */
+  readonly configuration: () => string;
   /** Prometheus text. */
   readonly metrics: () => string;
 }
@@ -134,6 +136,8 @@ function answer(request: IncomingMessage, state: HealthState): Answer {
       return { status: 200, type: TEXT, body: "OK\n" };
     case "/quicktunnel":
       return { status: 200, type: TEXT, body: JSON.stringify({ hostname: state.quickHostname() }) };
+    case "/config":
+      return { status: 200, type: TEXT, body: state.configuration() };
     case "/metrics":
       return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: state.metrics() };
     default:

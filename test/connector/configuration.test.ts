@@ -80,6 +80,19 @@ describe.concurrent("rules from Cloudflare", () => {
       expect([answer.status, await answer.text()]).toEqual([200, "from the handler"]);
       expect((await edge.fetch("https://other.example.com/")).status).toBe(404);
       expect(events).toEqual([[3, "remote"]]);
+      await edge.pushConfiguration(4, { ingress: [{ service: "gopher://x" }] });
+      const shown = await (await fetch(new URL("/config", tunnel.metricsUrl))).json();
+      expect(shown).toMatchObject({
+        version: 3,
+        config: {
+          ingress: [
+            { hostname: "app.example.com", path: null, service: "in-process:fetch" },
+            { hostname: "", path: null, service: "http_status:404", originRequest: { connectTimeout: 30 } },
+          ],
+          "warp-routing": {},
+        },
+        lastError: expect.stringMatching(/gopher/),
+      });
       const metrics = await metricsOf(tunnel);
       expect(metrics).toMatch(/^cloudflared_orchestration_config_version 3$/m);
       expect(metrics).toMatch(/^underpass_request_outcomes_total\{outcome="no-origin"\} 1$/m);

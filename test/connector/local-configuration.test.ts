@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { configurationFlags } from "../../src/config/configuration-flags.ts";
 import { MergedSettings } from "../../src/config/merged.ts";
 import type { Setting } from "../../src/config/settings.ts";
-import { localConfiguration } from "../../src/connector/local-configuration.ts";
+import { localConfiguration, runningConfiguration } from "../../src/connector/local-configuration.ts";
 import { defaultOriginRequest, singleService } from "../../src/proxy/ingress/defaults.ts";
 import { type IngressSource, parseIngress } from "../../src/proxy/ingress/parse.ts";
 import type { Ingress, Service } from "../../src/types.ts";
@@ -130,6 +130,61 @@ describe("the local configuration", () => {
       ingress: [{ service: "http://localhost:81", originRequest: {} }],
       "warp-routing": {},
     });
+  });
+});
+
+describe("the configuration that the metrics server shows", () => {
+  it("has every option of each rule, by cloudflared's keys, in seconds", () => {
+    const ingress = parse({
+      ingress: [
+        {
+          hostname: "a.example.com",
+          path: "^/x",
+          service: "http://user:pass@localhost:81",
+          originRequest: { tlsTimeout: "1m30s", requestHeaders: { set: { Authorization: "Basic abc" } } },
+        },
+        { service: "bastion", originRequest: { access: { required: true, teamName: "team", audTag: ["tag"] } } },
+      ],
+      "warp-routing": { maxActiveFlows: 1 },
+    });
+    const defaults = {
+      connectTimeout: 30,
+      tlsTimeout: 10,
+      tcpKeepAlive: 30,
+      keepAliveTimeout: 90,
+      noHappyEyeballs: false,
+      keepAliveConnections: 100,
+      httpHostHeader: "",
+      originServerName: "",
+      matchSNItoHost: false,
+      noTLSVerify: false,
+      disableChunkedEncoding: false,
+      proxyType: "",
+      http2Origin: false,
+      ipRules: [],
+      access: null,
+    };
+    expect(JSON.parse(runningConfiguration({ version: 4, ingress, lastError: undefined }))).toEqual({
+      version: 4,
+      config: {
+        ingress: [
+          {
+            hostname: "a.example.com",
+            path: "^/x",
+            service: "http://localhost:81",
+            originRequest: { ...defaults, tlsTimeout: 90 },
+          },
+          {
+            hostname: "",
+            path: null,
+            service: "bastion",
+            originRequest: { ...defaults, access: { required: true, teamName: "team", audTag: ["tag"] } },
+          },
+        ],
+        "warp-routing": { maxActiveFlows: 1 },
+      },
+    });
+    expect(runningConfiguration({ version: -1, ingress, lastError: "why" })).toMatch(/"lastError":"why"\}$/);
   });
 });
 

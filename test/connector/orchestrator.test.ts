@@ -98,8 +98,10 @@ describe("a configuration from Cloudflare", () => {
       message: "Failed to deserialize new configuration",
       fields: { version: 4, error: answer.error },
     });
+    expect(orchestrator.lastError).toBe(answer.error);
     // What failed may be sent right under the same version.
     expect(orchestrator.update(4, status(404))).toEqual({ lastAppliedVersion: 4 });
+    expect(orchestrator.lastError).toBeUndefined();
   });
 
   it("that can't be started leaves the last good one", () => {

@@ -19,6 +19,7 @@ function state(overrides: Partial<HealthState> = {}): HealthState {
     connectorId: "99999999-8888-4777-8666-555555555555",
     readyConnections: () => 4,
     quickHostname: () => "",
+    configuration: () => '{"version":-1}',
     metrics: () => "up 1\n",
     ...overrides,
   };
@@ -48,7 +49,7 @@ describe("the metrics server", () => {
     ["/metrics?name[]=up", 200, "up 1\n"],
     ["/", 404, "404 page not found\n"],
     ["/ready/", 404, "404 page not found\n"],
-    ["/config", 404, "404 page not found\n"],
+    [404, "404 page not found\n"],
   ])("answers %s with %i", async (path, status, body) => {
     const response = await fetch(`${await start()}${path}`);
     expect({ status: response.status, body: await response.text() }).toEqual({ status, body });
@@ -61,6 +62,11 @@ describe("the metrics server", () => {
     expect(await response.text()).toBe(
       '{"status":503,"readyConnections":0,"connectorId":"99999999-8888-4777-8666-555555555555"}',
     );
+  });
+
+  it("/config tells the rules in effect", async () => {
+    const response = await fetch(`${await start()}/config`);
+    expect([response.status, await response.json()]).toEqual([200, { version: -1 }]);
   });
 
   it("names a quick tunnel's hostname", async () => {
