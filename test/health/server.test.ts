@@ -49,7 +49,7 @@ describe("the metrics server", () => {
     ["/metrics?name[]=up", 200, "up 1\n"],
     ["/", 404, "404 page not found\n"],
     ["/ready/", 404, "404 page not found\n"],
-    [404, "404 page not found\n"],
+    ["/configs", 404, "404 page not found\n"],
   ])("answers %s with %i", async (path, status, body) => {
     const response = await fetch(`${await start()}${path}`);
     expect({ status: response.status, body: await response.text() }).toEqual({ status, body });
