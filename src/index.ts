@@ -30,8 +30,26 @@ export {
   RegistrationRefusedError,
 } from "./connector/errors.ts";
 export type { ConnectOptions, CredentialsInput, HealthCheckOptions } from "./connector/options.ts";
+export {
+  DialError,
+  EdgeConnectionError,
+  EdgeDiscoveryError,
+  EdgeTlsError,
+  NoEdgeAddressError,
+} from "./edge/errors.ts";
 export { UnderpassError } from "./errors.ts";
 export { MetricsListenError } from "./health/server.ts";
+export { Http1RequestError } from "./protocol/http1/errors.ts";
+export { Http2ConnectionError } from "./protocol/http2/errors.ts";
+export { Socks5Error } from "./protocol/socks5/errors.ts";
+export { WebSocketError } from "./protocol/websocket/errors.ts";
+export { AccessDeniedError } from "./proxy/access/errors.ts";
+export { BadRequestError } from "./proxy/bad-request.ts";
+export { FlowLimitError } from "./proxy/flow-limiter.ts";
+export { AbandonedHandlersError } from "./proxy/in-process/abandoned-handlers.ts";
+export { HandlerError, NoUpgradeHandlerError } from "./proxy/in-process/errors.ts";
+export { OriginError } from "./proxy/origin-errors.ts";
+export { IpRulesError } from "./proxy/socks5/errors.ts";
 export { RpcError, type RpcFault } from "./rpc/errors.ts";
 export type {
   FetchHandler,
@@ -60,6 +78,7 @@ export type {
  *
  * Rejects, with nothing left behind, with
  * - `ConfigError` or `CredentialsError`: an option, the token or the credentials are wrong;
+ * - `EdgeTlsError`: `cacert` holds no certificate, or this Node.js has no post-quantum key exchange;
  * - `RegistrationRefusedError`: the edge refused the tunnel for good;
  * - `QuickTunnelError`: the service gave no quick tunnel (it is asked again as long as it can't be reached);
  * - `MetricsListenError`: the address for `metrics` can't be listened on;

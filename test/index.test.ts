@@ -10,6 +10,7 @@ import {
   connect,
   type ConnectOptions,
   CredentialsError,
+  EdgeTlsError,
   MetricsListenError,
   QuickTunnelError,
   RegistrationRefusedError,
@@ -109,6 +110,13 @@ describe("connect", () => {
       await Promise.all(tunnels.splice(0).map((tunnel) => tunnel.close({ grace: 0 })));
       origin.close();
     }
+  });
+
+  it("tells the logger of an origin's path, which does not count", async () => {
+    const warnings: string[] = [];
+    const logger = { debug() {}, info() {}, warn: (message: string) => void warnings.push(message), error() {} };
+    await open({ haConnections: 1, logger, origin: new URL("http://127.0.0.1:1/base?x") });
+    expect(warnings).toEqual(['origin: "/base?x" is ignored: requests keep the visitor\'s path']);
   });
 
   it("takes credentials instead of a token, as an object or a file's text", async () => {
@@ -290,7 +298,7 @@ describe("wrong options", () => {
   });
 
   it("a cacert that holds no certificate", async () => {
-    await expect(connect(options({ cacert: "hello" }))).rejects.toMatchObject({ code: "ERR_UNDERPASS_EDGE_TLS" });
+    await expect(connect(options({ cacert: "hello" }))).rejects.toBeInstanceOf(EdgeTlsError);
   });
 
   it("a metrics port that is taken leaves nothing behind", async () => {

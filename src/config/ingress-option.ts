@@ -118,7 +118,7 @@ export function parseRouting(options: RoutingOptions): Routing {
   if (Array.isArray(ingress) && ingress.length === 0) refuse("ingress", "found no rules; at least one would be right");
   const reader = new OptionReader();
   const handlers = reader.handlers(options.handlers);
-  const single = origin === undefined ? undefined : parseOrigin(origin);
+  const single = origin === undefined ? undefined : parseOrigin(origin, "origin", reader.warn);
   const parsed = parseIngress(
     {
       ingress: ingress === "remote" ? undefined : reader.rules(ingress),
@@ -139,12 +139,16 @@ export function parseRouting(options: RoutingOptions): Routing {
         ? parsed.ingress
         : { rules: rules.map((rule) => ({ ...rule, service: single })), warpRouting: limits },
     handlers,
-    warnings: parsed.warnings.map((warning) => formatProblem(located(warning))),
+    warnings: [...reader.warnings, ...parsed.warnings.map((warning) => formatProblem(located(warning)))],
   };
 }
 
 /** Brings options into the form of a file, and remembers how to say where a value stands. */
 class OptionReader {
+  readonly warnings: string[] = [];
+  readonly warn = (warning: string): void => {
+    this.warnings.push(warning);
+  };
   /** Services that rules hold themselves, by the names that stand for them. */
   readonly #inline: Record<string, Origin> = {};
   readonly #pems = new Map<string, string>();
@@ -166,7 +170,7 @@ class OptionReader {
   handlers(given: RoutingOptions["handlers"]): Handlers {
     const entries = Object.entries(given ?? {}).map(([name, input]) => {
       const where = `handlers.${name}`;
-      return [name, asOrigin(parseOrigin(input, where), where)] as const;
+      return [name, asOrigin(parseOrigin(input, where, this.warn), where)] as const;
     });
     return Object.fromEntries(entries);
   }
@@ -187,7 +191,7 @@ class OptionReader {
   #service(service: unknown, index: number): unknown {
     if (typeof service === "string" || Array.isArray(service)) return service;
     const where = `ingress[${index}].service`;
-    const found = parseOrigin(service as OriginInput, where);
+    const found = parseOrigin(service as OriginInput, where, this.warn);
     if (found.kind === "tcp" || found.kind === "url") return serviceOf(found);
     const name = `of rule ${index + 1}`;
     this.#inline[name] = asOrigin(found, where);

@@ -32,12 +32,15 @@ export type OriginInput =
 const EXPECTED =
   "an http or https URL, { unix: path }, an http.Server, { listener }, { fetch }, or a function would be right";
 
-/** Throws a ConfigError on what is none of them. `where` names the option. */
-export function parseOrigin(input: OriginInput, where = "origin"): Service {
+/** Throws a ConfigError on what is none of them. `where` names the option; `warn` is told of what does not count. */
+export function parseOrigin(input: OriginInput, where = "origin", warn: (warning: string) => void = () => {}): Service {
   // Programs in JavaScript give anything.
-  const value: unknown = input;
-  if (typeof value === "string") return readService({ value, where }).service;
-  if (value instanceof URL) return readService({ value: value.href, where }).service;
+  const value: unknown = input instanceof URL ? input.href : input;
+  if (typeof value === "string") {
+    const { service, warnings } = readService({ value, where });
+    warnings.forEach(warn);
+    return service;
+  }
   try {
     return parseHandler(value);
   } catch (error) {

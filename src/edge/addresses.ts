@@ -2,15 +2,8 @@
  * Which connection uses which address of the edge (wire §§ 2.3 to 2.6). A connection keeps its address across reconnects; a
  * failed one is handed back and another taken, from the region that has more to spare. Time and chance are arguments.
  */
-import { UnderpassError } from "../errors.ts";
 import type { EdgeAddress } from "../types.ts";
-
-/** No address of the edge fits the settings, or all are taken. */
-export class NoEdgeAddressError extends UnderpassError {
-  constructor(message: string) {
-    super("ERR_UNDERPASS_NO_EDGE_ADDRESS", message);
-  }
-}
+import { NoEdgeAddressError } from "./errors.ts";
 
 /** `auto` prefers the family of the first address in the resolver's answer, region by region. */
 export type IpVersion = "auto" | "4" | "6";

@@ -1,26 +1,14 @@
 /** Dialling the edge: TCP, then TLS, each with its own time limit (wire § 3). */
 import type { ConnectionOptions, TLSSocket } from "node:tls";
 import tls from "node:tls";
-import { UnderpassError } from "../errors.ts";
 import type { EdgeAddress } from "../types.ts";
+import { DialError } from "./errors.ts";
 import { tlsMessage } from "./list-names.ts";
 import type { EdgeTls } from "./tls.ts";
 
 /** cloudflared's budget for TCP, and a fresh one of the same length for the handshake. */
 const DIAL_TIMEOUT_MS = 15_000;
 const TCP_KEEP_ALIVE_MS = 15_000;
-
-/** The edge could not be reached. */
-export class DialError extends UnderpassError {
-  readonly phase: "tcp" | "tls";
-  readonly address: EdgeAddress;
-
-  constructor(phase: "tcp" | "tls", address: EdgeAddress, message: string, options?: { cause?: unknown }) {
-    super(phase === "tcp" ? "ERR_UNDERPASS_EDGE_TCP" : "ERR_UNDERPASS_EDGE_HANDSHAKE", message, options);
-    this.phase = phase;
-    this.address = address;
-  }
-}
 
 export interface DialOptions {
   readonly address: EdgeAddress;

@@ -1,18 +1,11 @@
 /** Finding the edge (wire §§ 1.4, 2.1, 2.2, 2.4): SRV records name two regions, their targets' addresses are the edge. */
 import { lookup, Resolver } from "node:dns/promises";
 import { isIP } from "node:net";
-import { UnderpassError } from "../errors.ts";
 import type { DnsRecord, RecordTypeName } from "../protocol/dns/message.ts";
 import type { EdgeAddress } from "../types.ts";
 import { queryOverTls } from "./dot.ts";
+import { EdgeDiscoveryError } from "./errors.ts";
 import { listNames } from "./list-names.ts";
-
-/** The edge can't be found. */
-export class EdgeDiscoveryError extends UnderpassError {
-  constructor(message: string, options?: { cause?: unknown }) {
-    super("ERR_UNDERPASS_EDGE_DISCOVERY", message, options);
-  }
-}
 
 export interface SrvRecord {
   readonly priority: number;

@@ -3,7 +3,6 @@
  * Sockets and time live here, the protocol in protocol/http2.
  */
 import type { TLSSocket } from "node:tls";
-import { UnderpassError } from "../errors.ts";
 import { createHttp2Server } from "../protocol/http2/server.ts";
 import {
   ErrorCode,
@@ -22,6 +21,7 @@ import type {
   Logger,
 } from "../types.ts";
 import { dialTls } from "./dial.ts";
+import { EdgeConnectionError } from "./errors.ts";
 import { receiveConfiguration } from "./http2-configuration.ts";
 import { classifyRequest } from "./http2-request.ts";
 import { controlChannel, Http2EdgeStream, type RequestKind } from "./http2-stream.ts";
@@ -39,13 +39,6 @@ const PING_TIMEOUT_MS = 10_000;
 
 /** How long a closing connection may take to send its last bytes before the socket is torn down. */
 const LINGER_MS = 1_000;
-
-/** The connection to the edge ended, or broke the protocol. */
-export class EdgeConnectionError extends UnderpassError {
-  constructor(message: string, options?: { cause?: unknown }) {
-    super("ERR_UNDERPASS_EDGE_CONNECTION", message, options);
-  }
-}
 
 export interface Http2DialOptions {
   readonly connIndex: number;

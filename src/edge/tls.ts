@@ -1,15 +1,8 @@
 /** TLS towards the edge (wire § 3): 1.3, or 1.2 with AEAD suites; no ALPN, no client certificate, no resumption. */
 import { X509Certificate } from "node:crypto";
 import tls, { type SecureContext } from "node:tls";
-import { UnderpassError } from "../errors.ts";
+import { EdgeTlsError } from "./errors.ts";
 import { splitPem, trustAnchors } from "./roots.ts";
-
-/** What is wrong with the TLS settings for the edge. */
-export class EdgeTlsError extends UnderpassError {
-  constructor(message: string, options?: { cause?: unknown }) {
-    super("ERR_UNDERPASS_EDGE_TLS", message, options);
-  }
-}
 
 export interface EdgeTlsOptions {
   /** PEM text that replaces every trust anchor. */

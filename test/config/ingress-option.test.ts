@@ -32,6 +32,12 @@ describe("origin", () => {
     );
     expect([warnings, handlers]).toEqual([[], {}]);
     const server = http.createServer();
+    expect(
+      parseRouting({ ingress: [{ service: new URL("http://a/b") }], handlers: { h: "http://c/d" } }).warnings,
+    ).toEqual([
+      'handlers.h: "/d" is ignored: requests keep the visitor\'s path',
+      'ingress[0].service: "/b" is ignored: requests keep the visitor\'s path',
+    ]);
     expect(parseRouting({ origin: server }).ingress.rules[0]?.service).toEqual({ kind: "server", server });
   });
 

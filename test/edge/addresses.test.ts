@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { createAddressPool, NoEdgeAddressError } from "../../src/edge/addresses.ts";
+import { createAddressPool } from "../../src/edge/addresses.ts";
+import { NoEdgeAddressError } from "../../src/edge/errors.ts";
 import type { EdgeAddress } from "../../src/types.ts";
 
 const MINUTE = 60_000;

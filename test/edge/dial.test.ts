@@ -2,7 +2,8 @@
 import net from "node:net";
 import tls from "node:tls";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { type DialError, dialTls } from "../../src/edge/dial.ts";
+import { dialTls } from "../../src/edge/dial.ts";
+import type { DialError } from "../../src/edge/errors.ts";
 import { createEdgeTls } from "../../src/edge/tls.ts";
 import { createAuthority, type LeafRequest } from "../../src/mock-edge/ca.ts";
 

@@ -5,7 +5,6 @@ import { describe, expect, it, vi } from "vitest";
 import {
   type DiscoveryOptions,
   discoverEdge,
-  EdgeDiscoveryError,
   orderSrv,
   type Resolvers,
   resolveSrv,
@@ -13,6 +12,7 @@ import {
   type SrvRecord,
 } from "../../src/edge/discovery.ts";
 import { queryOverTls } from "../../src/edge/dot.ts";
+import { EdgeDiscoveryError } from "../../src/edge/errors.ts";
 import { createAuthority } from "../../src/mock-edge/ca.ts";
 
 const SRV = "_v2-origintunneld._tcp.argotunnel.com";

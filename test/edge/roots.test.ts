@@ -6,7 +6,8 @@ import tls from "node:tls";
 import { afterAll, describe, expect, it } from "vitest";
 import { CLOUDFLARE_ROOTS } from "../../src/edge/cloudflare-roots.ts";
 import { splitPem, trustAnchors } from "../../src/edge/roots.ts";
-import { createEdgeTls, EdgeTlsError } from "../../src/edge/tls.ts";
+import { EdgeTlsError } from "../../src/edge/errors.ts";
+import { createEdgeTls } from "../../src/edge/tls.ts";
 import { createAuthority } from "../../src/mock-edge/ca.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "underpass-roots-"));

@@ -1,22 +1,12 @@
 /** From what a SOCKS5 client asked for to the addresses that may be dialled. */
 import { lookup } from "node:dns/promises";
-import { UnderpassError } from "../../errors.ts";
 import { addressBytes } from "../../protocol/bytes/ip-address.ts";
 import type { Socks5Destination } from "../../protocol/socks5/server.ts";
 import { addressTarget } from "../literal-target.ts";
 import { OriginError } from "../origin-errors.ts";
 import { hostPort, type OriginTarget } from "../origin-target.ts";
+import { IpRulesError } from "./errors.ts";
 import type { IpPolicy } from "./ip-policy.ts";
-
-/** The rule's ipRules say no. */
-export class IpRulesError extends UnderpassError {
-  constructor(destination: string) {
-    super(
-      "ERR_UNDERPASS_IP_RULES",
-      `ipRules do not allow ${destination}; a rule with allow: true for its address would`,
-    );
-  }
-}
 
 async function addressesOf(host: string): Promise<readonly string[]> {
   if (addressBytes(host) !== undefined) return [host];

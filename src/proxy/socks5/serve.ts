@@ -11,7 +11,7 @@ import { type TcpContext, TcpExchange } from "../tcp-exchange.ts";
 import { acceptingHead } from "../websocket/handshake.ts";
 import { cancellable, type Preface, terminateWebSocket } from "../websocket/serve.ts";
 import type { WebSocketStream } from "../websocket/websocket-stream.ts";
-import { IpRulesError } from "./destination.ts";
+import { IpRulesError } from "./errors.ts";
 
 /** Where to; rejects with an IpRulesError or an OriginError. */
 export type SocksRoute = (destination: Socks5Destination) => Promise<readonly OriginTarget[]>;
