@@ -197,6 +197,21 @@ describe("the virtual DNS address", () => {
     ]);
   });
 
+  it("is answered by the next resolver where one can't be reached", async () => {
+    const resolver = await cleanup.raw(({ socket }) => socket.end("answer"));
+    const down = await cleanup.raw();
+    const nothing = portOf(down.server);
+    await new Promise((resolve) => down.server.close(resolve));
+    const harness = start({}, { dnsResolvers: [`127.0.0.1:${nothing}`, `127.0.0.1:${portOf(resolver.server)}`] });
+    // Either may come first.
+    for (let i = 0; i < 16; i++) {
+      const stream = await open(harness, "[2606:4700:cf1:2000::1]:53").done();
+      expect(stream.body.toString()).toBe("answer");
+      stream.cancel();
+    }
+    expect(harness.outcomes.every(({ status }) => status === 200)).toBe(true);
+  });
+
   it("is that address and that port alone", () => {
     const isVirtual = (destination: string): boolean => {
       const target = literalTarget(destination);
