@@ -1,9 +1,9 @@
 /** One service for all requests, as people write it in `--url` or `local_addr`, or programs as `origin`. */
 import { parseIngress } from "../proxy/ingress/parse.ts";
-import { describeValue } from "../proxy/ingress/redact.ts";
+import { describeValue, looksSecret } from "../proxy/ingress/redact.ts";
 import type { Service } from "../types.ts";
 import type { Located } from "./config-file.ts";
-import { ConfigError } from "./problem.ts";
+import { ConfigError, wrongValue } from "./problem.ts";
 
 /** Throws a ConfigError that says where it stands and what would be right. */
 export function readService(given: Located<string>): { service: Service; warnings: readonly string[] } {
@@ -26,6 +26,8 @@ export function withoutRule(text: string): string {
  * as in cloudflared, because requests keep the visitor's; with a warning.
  */
 export function serviceText({ value, where }: Located<string>): { service: string; warnings: readonly string[] } {
+  if (isMisplacedSecret(value))
+    throw new ConfigError([wrongValue(where, value, "an http or https URL, host:port, or a port")]);
   const text = withScheme(value.trim());
   const parts = /^([a-z][a-z\d+.-]*:\/\/)(?:[^/?#]*@)?([^/?#]*)(.*)$/is.exec(text);
   if (parts === null || /^unix/i.test(text)) return { service: text, warnings: [] };
@@ -35,6 +37,11 @@ export function serviceText({ value, where }: Located<string>): { service: strin
       ? []
       : [`${where}: ${describeValue(rest)} is ignored: requests keep the visitor's path`];
   return { service: `${scheme}${authority}`, warnings };
+}
+
+/** A token or secret that was pasted here would be taken apart as host and path, and its parts quoted. */
+function isMisplacedSecret(value: string): boolean {
+  return !value.includes("://") && /[+/=]|^eyJ/.test(value) && looksSecret(value.trim());
 }
 
 function withScheme(text: string): string {

@@ -98,6 +98,16 @@ describe("the command line", () => {
     }
   });
 
+  it("a secret in place of a URL, whose slash would make a host and a path of it", async () => {
+    let made = makeCredentials();
+    while (!/^[^/]{12,30}\//.test(made.secret)) made = makeCredentials();
+    for (const args of [["--url", made.secret], ["tunnel", "--url", made.secret], [`--url=${made.secret}`]]) {
+      const { io } = await cli(args);
+      expectClean(io.stdout.text + io.stderr.text, made);
+      expect(io.stderr.text).toContain("[redacted]; an http or https URL");
+    }
+  });
+
   it("configuration files, right and wrong", async () => {
     const made = makeCredentials();
     const documents: Record<string, string> = {
