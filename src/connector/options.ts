@@ -78,7 +78,7 @@ export interface ConnectOptions extends RoutingOptions {
   readonly gracePeriod?: number;
   /** Milliseconds that the edge gets to answer a registration. Default 5,000. */
   readonly rpcTimeout?: number;
-  /** Bytes that all requests together may hold that nobody has taken yet, from 1 MiB on. Default 256 MiB. */
+  /** Bytes that all requests of this tunnel together may hold that nobody has taken yet, from 1 MiB on. Default 256 MiB. */
   readonly memoryLimit?: number;
   /** A port on 127.0.0.1 or `host:port` of the metrics server; true = the first free port from 20241 on. Default: none. */
   readonly metrics?: number | string | true;
