@@ -7,7 +7,7 @@ import { startTunnel } from "../connector/tunnel.ts";
 import { startMockEdge } from "../mock-edge/index.ts";
 import type { RequestOutcome } from "../types.ts";
 import { drawBox } from "./box.ts";
-import { demoListener, demoUpgrade } from "./demo-origin.ts";
+import { demoListener, demoUpgrade } from "../proxy/hello-world/listener.ts";
 import type { CliIo } from "./io.ts";
 import { defaultOriginRequest, singleService } from "../proxy/ingress/defaults.ts";
 

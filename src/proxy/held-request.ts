@@ -5,40 +5,9 @@
 import type { HeaderField } from "../protocol/bytes/header-field.ts";
 import type { CancelReason, HttpRequest, RequestPhase, StreamSink, WebSocketRequest } from "../types.ts";
 import type { ActiveRequest } from "./active-requests.ts";
-import { SMALL_BYTES } from "./buffer-pool.ts";
 import { failRequest } from "./failed-request.ts";
+import { HeldBytes } from "./held-bytes.ts";
 import { outcomeOfCancel, type RequestRecord } from "./request-record.ts";
-
-/** Bytes in the order they came. Small chunks are joined: an object each would cost many times what they hold. */
-class HeldBytes {
-  readonly #chunks: Buffer[] = [];
-  #tail = Buffer.alloc(0);
-  #tailBytes = 0;
-
-  push(chunk: Buffer): void {
-    if (this.#tail.length - this.#tailBytes < chunk.length) {
-      this.#closeTail();
-      if (chunk.length >= SMALL_BYTES) {
-        this.#chunks.push(Buffer.from(chunk));
-        return;
-      }
-      this.#tail = Buffer.allocUnsafeSlow(SMALL_BYTES);
-    }
-    chunk.copy(this.#tail, this.#tailBytes);
-    this.#tailBytes += chunk.length;
-  }
-
-  shift(): Buffer | undefined {
-    if (this.#chunks.length === 0) this.#closeTail();
-    return this.#chunks.shift();
-  }
-
-  #closeTail(): void {
-    if (this.#tailBytes > 0) this.#chunks.push(this.#tail.subarray(0, this.#tailBytes));
-    this.#tail = Buffer.alloc(0);
-    this.#tailBytes = 0;
-  }
-}
 
 type State =
   | "waiting"

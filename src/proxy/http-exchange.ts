@@ -2,14 +2,14 @@
  * One request to an origin over HTTP/1.1 and its response: everything that happens on the edge's stream and on the origin's
  * socket in between comes together here. A WebSocket is the same until the origin answers 101; from then on it is a splice.
  */
-import { HeaderField } from "../protocol/bytes/header-field.ts";
-import { isTrailerField } from "../protocol/http1/request-head.ts";
+import type { HeaderField } from "../protocol/bytes/header-field.ts";
 import type { ResponseHeadMessage } from "../protocol/http1/response-head.ts";
 import type { ResponseHandler } from "../protocol/http1/response-parser.ts";
 import type {
   CancelReason,
   EdgeStream,
   HttpRequest,
+  OriginRequestOptions,
   OutcomeClass,
   RequestPhase,
   StreamSink,
@@ -19,44 +19,27 @@ import type { ActiveRequest } from "./active-requests.ts";
 import { BadRequestError } from "./bad-request.ts";
 import type { ConnectionUser } from "./origin-connection.ts";
 import { answerFailure, failureStatus } from "./direct-answers.ts";
-import { connectionError } from "./origin-errors.ts";
+import { connectionError, OriginError } from "./origin-errors.ts";
 import type { HttpConnection, OriginPool } from "./origin-pool.ts";
 import type { OriginTarget } from "./origin-target.ts";
 import { type BodyFraming, bodyFraming, type RequestFields } from "./request-fields.ts";
 import { outcomeOfCancel, type RequestRecord } from "./request-record.ts";
+import { expectsContinue, forwardedTrailers, isIdempotent } from "./request-traits.ts";
+import { ResponseClock } from "./response-clock.ts";
 import { Splice } from "./splice.ts";
 import { Upload, type UploadResources } from "./upload.ts";
+import type { NextOrigin } from "./wire-route.ts";
 
 export interface HttpContext {
   readonly target: OriginTarget;
   readonly pool: OriginPool;
   readonly fields: RequestFields;
   readonly resources: UploadResources;
+  readonly options: OriginRequestOptions;
 }
 
 /** How long a visitor that waits for `100 Continue` is made to wait when the origin says nothing (ingress § 5.3). */
 const EXPECT_CONTINUE_MS = 1_000;
-
-/** What the origin may have acted on already is repeated only when that does no harm (RFC 9110 § 9.2.2). */
-const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
-
-function findField(headers: readonly HeaderField[], name: string): HeaderField | undefined {
-  return headers.find((field) => field.name.length === name.length && field.name.toLowerCase() === name);
-}
-
-function isIdempotent(request: HttpRequest | WebSocketRequest): boolean {
-  if (IDEMPOTENT_METHODS.has(request.method)) return true;
-  return ["idempotency-key", "x-idempotency-key"].some((name) => findField(request.headers, name) !== undefined);
-}
-
-function expectsContinue(request: HttpRequest | WebSocketRequest): boolean {
-  return findField(request.headers, "expect")?.value.toLowerCase() === "100-continue";
-}
-
-/** HTTP/2 has lower-case names and no hop-by-hop fields (RFC 9113 § 8.2). */
-function forwardedTrailers(trailers: readonly HeaderField[]): HeaderField[] {
-  return trailers.filter(isTrailerField).map((field) => new HeaderField(field.name.toLowerCase(), field.value));
-}
 
 export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler, ActiveRequest {
   readonly #context: HttpContext;
@@ -64,6 +47,8 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
   readonly #stream: EdgeStream;
   readonly #record: RequestRecord;
   readonly #framing: BodyFraming;
+  readonly #next: NextOrigin | undefined;
+  readonly #clock: ResponseClock | undefined;
   #head = "";
   #http: HttpConnection | undefined;
   /** Undefined when no body follows. */
@@ -82,18 +67,25 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
   #trailers: readonly HeaderField[] = [];
   #splice: Splice | undefined;
 
-  constructor(context: HttpContext, request: HttpRequest | WebSocketRequest, record: RequestRecord) {
+  constructor(
+    context: HttpContext,
+    request: HttpRequest | WebSocketRequest,
+    record: RequestRecord,
+    next: NextOrigin | undefined,
+  ) {
     this.#context = context;
     this.#request = request;
     this.#stream = request.stream;
     this.#record = record;
+    this.#next = next;
     this.#framing = bodyFraming(request);
+    this.#clock = ResponseClock.create(context.options, context.target.where, (error) => this.#failed(error));
     if (this.#framing.kind === "length") this.#bodyLeft = this.#framing.length;
   }
 
-  /** Throws, before anything was sent, when the request can't be written. */
-  start(): void {
-    const { pool, fields } = this.#context;
+  /** Throws, before anything was sent, when the request can't be written. @param dialled an open connection to use */
+  start(dialled?: HttpConnection): void {
+    const { pool, fields, target } = this.#context;
     this.#head = fields.head(this.#request, this.#framing);
     const { bodyless } = this.#stream;
     if (bodyless && this.#bodyLeft !== undefined && this.#bodyLeft > 0) {
@@ -101,18 +93,21 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     }
     if (!bodyless || this.#request.kind === "websocket") this.#upload = this.#newUpload();
     if (bodyless) this.#upload?.end([]);
-    const idle = pool.acquire(this);
-    if (idle === undefined) {
-      this.#http = pool.dial(this);
+    const open = dialled ?? pool.acquire(target, this);
+    if (open === undefined) {
+      this.#http = pool.dial(target, this);
       return;
     }
-    this.#http = idle;
-    this.#send(idle);
+    open.connection.user = this;
+    this.#http = open;
+    this.#send(open);
   }
 
   #newUpload(): Upload {
     const upload: Upload = new Upload(this.#stream, this.#context.resources, this.#framing.kind === "chunked", () => {
-      if (upload === this.#upload) this.#splice?.uploadFinished();
+      if (upload !== this.#upload) return;
+      this.#splice?.uploadFinished();
+      if (this.#request.kind === "http") this.#clock?.requestSent();
     });
     return upload;
   }
@@ -125,6 +120,7 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     if (upload === undefined || isWebSocket) {
       // A visitor's WebSocket bytes wait for the origin's 101.
       socket.write(this.#head, "latin1");
+      this.#clock?.requestSent();
       return;
     }
     const hold = expectsContinue(this.#request);
@@ -146,6 +142,7 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
       this.#stream.consumed(chunk.length);
       return;
     }
+    this.#clock?.moved();
     if (this.#splice !== undefined) {
       this.#splice.fromVisitor(chunk);
       return;
@@ -198,10 +195,12 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
   // The origin's side (ConnectionUser).
 
   onOpen(): void {
+    this.#next?.reached();
     if (this.#http !== undefined) this.#send(this.#http);
   }
 
   onBytes(bytes: Buffer): void {
+    this.#clock?.moved();
     if (this.#splice !== undefined) {
       this.#splice.fromOrigin(bytes);
       return;
@@ -231,7 +230,7 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
 
   onGone(error: Error): void {
     if (this.#splice !== undefined && !this.#splice.brokeOff()) return;
-    if (!this.#retry()) this.#failed(error);
+    if (!this.#passOn(error) && !this.#retry()) this.#failed(error);
   }
 
   // The response (ResponseHandler).
@@ -248,6 +247,7 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     this.#record.status = status;
     this.#responded = true;
     this.#bodyless = bodyless;
+    this.#clock?.responded(status === 101);
     // From here on nothing is sent again; a response may last for days.
     this.#head = "";
     this.#stream.respond({ status, headers: fields, contentLength, source: "origin" }, bodyless);
@@ -309,6 +309,20 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     else http.connection.destroy();
   }
 
+  /** There was no connection, so that nothing has been sent: another origin may take the request, if the visitor's bytes are all still to come. */
+  #passOn(error: Error): boolean {
+    const next = this.#next;
+    if (next === undefined || this.#done || !(error instanceof OriginError) || this.#http?.connection.isOpen === true) {
+      return false;
+    }
+    if (!this.#stream.bodyless && this.#upload?.untouched === false) return false;
+    this.#done = true;
+    this.#clock?.stop();
+    if (next.unreachable(error, this.#request)) return true;
+    this.#done = false;
+    return false;
+  }
+
   /** A pooled connection that the origin had closed already: the request goes out again on a new one, once. */
   #retry(): boolean {
     const http = this.#http;
@@ -320,10 +334,11 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     if (!isIncomplete && !isIdempotent(this.#request)) return false;
     this.#retried = true;
     clearTimeout(this.#expectTimer);
+    this.#clock?.stop();
     http.connection.destroy();
     if (hasBody) this.#upload = this.#newUpload();
     try {
-      this.#http = this.#context.pool.dial(this);
+      this.#http = this.#context.pool.dial(this.#context.target, this);
     } catch (error) {
       this.#failed(error);
     }
@@ -361,6 +376,7 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     this.#done = true;
     this.#pending = undefined;
     clearTimeout(this.#expectTimer);
+    this.#clock?.stop();
     this.#upload?.stop();
     this.#record.finish(outcome, phase, error);
   }

@@ -52,16 +52,24 @@ export class OriginConnection {
   user: ConnectionUser;
   readonly #options: OriginRequestOptions;
   readonly #onClosed: () => void;
+  readonly #protocols: readonly string[];
   #stage: ConnectionStage;
   #timer: NodeJS.Timeout | undefined;
   #paused = false;
 
-  /** Dials. @param onClosed called once, when the socket is gone */
-  constructor(target: OriginTarget, options: OriginRequestOptions, user: ConnectionUser, onClosed: () => void) {
+  /** Dials. @param onClosed called once, when the socket is gone. @param protocols that TLS offers */
+  constructor(
+    target: OriginTarget,
+    options: OriginRequestOptions,
+    user: ConnectionUser,
+    onClosed: () => void,
+    protocols: readonly string[] = [],
+  ) {
     this.target = target;
     this.user = user;
     this.#options = options;
     this.#onClosed = onClosed;
+    this.#protocols = protocols;
     const { address } = target;
     this.#stage = address.kind === "tcp" && net.isIP(address.host) === 0 ? "dns" : "connect";
     this.socket = this.#dial();
@@ -93,7 +101,7 @@ export class OriginConnection {
       },
     };
     if (secure === undefined) return new OriginSocket(options).connect(options);
-    return tls.connect({ ...options, ...secure.connectOptions() });
+    return tls.connect({ ...options, ...secure.connectOptions(this.#protocols) });
   }
 
   #attach(): void {
@@ -122,8 +130,8 @@ export class OriginConnection {
     clearTimeout(this.#timer);
     if (this.target.address.kind === "tcp") {
       socket.setNoDelay(true);
-      // 0 leaves the first probe's delay to the platform.
-      if (tcpKeepAliveMs >= 0) socket.setKeepAlive(true, tcpKeepAliveMs);
+      // Whole seconds; 0 leaves the first probe's delay to the platform.
+      if (tcpKeepAliveMs >= 0) socket.setKeepAlive(true, Math.ceil(tcpKeepAliveMs / 1_000) * 1_000);
     }
     if (this.target.tls === undefined) {
       this.#open();
@@ -206,6 +214,15 @@ export class OriginConnection {
     this.socket.resume();
   }
 
+  /** What ALPN chose; undefined without TLS, or when the origin chose nothing. */
+  get protocol(): string | undefined {
+    const { socket } = this;
+    return socket instanceof tls.TLSSocket && socket.alpnProtocol !== false
+      ? (socket.alpnProtocol ?? undefined)
+      : undefined;
+  }
+
+  /** Was, at least: it stays so when the connection has gone. */
   get isOpen(): boolean {
     return this.#stage === "open";
   }

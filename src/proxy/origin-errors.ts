@@ -1,6 +1,7 @@
 /** What went wrong with an origin, as a class that users can count and a sentence that says what to do. */
 import { UnderpassError } from "../errors.ts";
 import { Http1ResponseError } from "../protocol/http1/errors.ts";
+import { Http2ConnectionError } from "../protocol/http2/errors.ts";
 import type { OutcomeClass, RequestPhase } from "../types.ts";
 
 type OriginErrorClass = Extract<OutcomeClass, `origin-${string}`>;
@@ -130,6 +131,9 @@ export function connectionError(error: Error, phase: RequestPhase, where: string
   if (error instanceof Http1ResponseError) {
     const outcome = error.fault === "truncated" ? "origin-reset" : "origin-protocol";
     return new OriginError(outcome, phase, `${error.message} (${where})`, error);
+  }
+  if (error instanceof Http2ConnectionError) {
+    return new OriginError("origin-protocol", phase, `HTTP/2 with ${where} failed: ${error.message}`, error);
   }
   const code = codeOf(error);
   if (code === "ETIMEDOUT")

@@ -1,4 +1,4 @@
-/** The keep-alive connections of one origin: last in, first out, so that those not needed grow old and go. */
+/** The keep-alive connections of one origin, under whatever TLS names it is asked for: last in, first out, so that those not needed grow old and go. */
 import type { HeaderLineCache } from "../protocol/http1/header-line.ts";
 import { ResponseParser } from "../protocol/http1/response-parser.ts";
 import type { OriginRequestOptions } from "../types.ts";
@@ -52,7 +52,6 @@ export class HttpConnection implements ConnectionUser {
 const KEEP_ALIVE_MARGIN_MS = 1_000;
 
 export class OriginPool {
-  readonly #target: OriginTarget;
   readonly #options: OriginRequestOptions;
   readonly #lines: HeaderLineCache;
   readonly #connections: OpenConnections;
@@ -62,13 +61,7 @@ export class OriginPool {
   #sweep: NodeJS.Timeout | undefined;
   #closing = false;
 
-  constructor(
-    target: OriginTarget,
-    options: OriginRequestOptions,
-    lines: HeaderLineCache,
-    connections: OpenConnections,
-  ) {
-    this.#target = target;
+  constructor(options: OriginRequestOptions, lines: HeaderLineCache, connections: OpenConnections) {
     this.#options = options;
     this.#lines = lines;
     this.#connections = connections;
@@ -76,28 +69,36 @@ export class OriginPool {
     this.#maxIdle = options.keepAliveConnections === 0 ? 2 : options.keepAliveConnections;
   }
 
-  /** The idle connection that was used last, handed to `user`. */
-  acquire(user: ConnectionUser): HttpConnection | undefined {
-    const found = this.#idle.pop();
+  /** The idle connection to `target` that was used last, handed to `user`. */
+  acquire(target: OriginTarget, user: ConnectionUser): HttpConnection | undefined {
+    const found = this.#takeIdle(target);
     if (found === undefined) return undefined;
     if (found.idleUntil <= performance.now()) {
       // The rest of the stack may be younger in years: an origin can announce another timeout each time.
       found.connection.destroy();
-      return this.acquire(user);
+      return this.acquire(target, user);
     }
     found.connection.user = user;
     return found;
   }
 
-  dial(user: ConnectionUser): HttpConnection {
-    const http = new HttpConnection(this, this.#target, this.#options, user, this.#lines);
+  #takeIdle(target: OriginTarget): HttpConnection | undefined {
+    const last = this.#idle.pop();
+    if (last === undefined || last.connection.target === target) return last;
+    this.#idle.push(last);
+    const at = this.#idle.findLastIndex(({ connection }) => connection.target === target);
+    return at < 0 ? undefined : this.#idle.splice(at, 1)[0];
+  }
+
+  dial(target: OriginTarget, user: ConnectionUser): HttpConnection {
+    const http = new HttpConnection(this, target, this.#options, user, this.#lines);
     this.#connections.opened();
     return http;
   }
 
   /** Takes a connection whose last response has ended cleanly. */
   release(http: HttpConnection): void {
-    if (this.#closing || this.#idle.length >= this.#maxIdle) {
+    if (this.#closing || (this.#idle.length >= this.#maxIdle && !this.#makeRoom(http.connection.target))) {
       http.connection.destroy();
       return;
     }
@@ -108,6 +109,13 @@ export class OriginPool {
     http.connection.resume();
     this.#idle.push(http);
     if (this.#sweep === undefined) this.#armSweep(now);
+  }
+
+  /** By the oldest idle connection under another name, which must not keep this one's from being kept at all. */
+  #makeRoom(target: OriginTarget): boolean {
+    if (this.#maxIdle <= 0 || this.#idle.some(({ connection }) => connection.target === target)) return false;
+    this.#idle.shift()?.connection.destroy();
+    return true;
   }
 
   forget(http: HttpConnection): void {

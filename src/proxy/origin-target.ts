@@ -1,7 +1,7 @@
 /** Where an origin's sockets go: the address to dial, TLS or not, and how logs name it. */
 import net from "node:net";
 import { UnderpassError } from "../errors.ts";
-import type { Origin, OriginRequestOptions } from "../types.ts";
+import type { OriginRequestOptions, WireOrigin } from "../types.ts";
 import { OriginTls } from "./origin-tls.ts";
 
 export interface TcpAddress {
@@ -28,10 +28,11 @@ export interface OriginTarget {
   readonly host: string;
 }
 
-/** ws and wss are http and https under another name. */
+/** ws and wss are http and https under another name; h2c is http whose HTTP/2 is known of beforehand (RFC 9113 § 3.3). */
 const SCHEMES: Readonly<Record<string, { tls: boolean; port: number }>> = {
   "http:": { tls: false, port: 80 },
   "ws:": { tls: false, port: 80 },
+  "h2c:": { tls: false, port: 80 },
   "https:": { tls: true, port: 443 },
   "wss:": { tls: true, port: 443 },
 };
@@ -40,14 +41,14 @@ const SCHEMES: Readonly<Record<string, { tls: boolean; port: number }>> = {
 const UNIX_HOST = "localhost";
 
 export function originTarget(
-  origin: Extract<Origin, { kind: "url" | "unix" }>,
+  origin: WireOrigin,
   options: OriginRequestOptions,
   roots: (() => readonly string[]) | undefined,
 ): OriginTarget {
   if (origin.kind === "unix") {
     return {
       address: { kind: "unix", path: origin.path },
-      tls: origin.tls ? new OriginTls(UNIX_HOST, options, roots) : undefined,
+      tls: origin.tls ? OriginTls.create(UNIX_HOST, options, roots) : undefined,
       service: `${origin.tls ? "unix+tls" : "unix"}:${origin.path}`,
       where: origin.path,
       host: UNIX_HOST,
@@ -58,14 +59,14 @@ export function originTarget(
   if (scheme === undefined) {
     throw new UnderpassError(
       "ERR_UNDERPASS_ORIGIN_SCHEME",
-      `the origin's scheme ${url.protocol}// is not one that requests can be sent to; use http, https, ws or wss`,
+      `the origin's scheme ${url.protocol}// is not one that requests can be sent to; use http, https, ws or wss, or h2c for HTTP/2`,
     );
   }
   const host = url.hostname.startsWith("[") ? url.hostname.slice(1, -1) : url.hostname;
   const port = url.port === "" ? scheme.port : Number(url.port);
   return {
     address: { kind: "tcp", host, port },
-    tls: scheme.tls ? new OriginTls(host, options, roots) : undefined,
+    tls: scheme.tls ? OriginTls.create(host, options, roots) : undefined,
     // Built from its parts: a URL may carry a password.
     service: `${url.protocol}//${url.host}`,
     where: hostPort(host, port),

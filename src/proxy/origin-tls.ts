@@ -25,41 +25,28 @@ function defaultRoots(): readonly string[] {
   return roots;
 }
 
-export class OriginTls {
-  readonly #servername: string;
+/** What an origin's certificates are checked against; shared by all names that one address is asked for. */
+class OriginTrust {
   readonly #options: OriginRequestOptions;
   readonly #roots: (() => readonly string[]) | undefined;
   #context: tls.SecureContext | undefined;
-  #session: Buffer | undefined;
 
-  /** @param roots PEM texts to trust in the place of Node's own; read at the first connection */
-  constructor(host: string, options: OriginRequestOptions, roots: (() => readonly string[]) | undefined) {
-    const { originServerName } = options;
-    this.#servername = originServerName === undefined || originServerName === "" ? host : originServerName;
+  constructor(options: OriginRequestOptions, roots: (() => readonly string[]) | undefined) {
     this.#options = options;
     this.#roots = roots;
   }
 
-  connectOptions(): tls.ConnectionOptions {
-    // Parsing some 140 roots costs 20 ms: once an origin, and only for origins that use TLS.
-    this.#context ??= this.#createContext();
-    const servername = this.#servername;
-    const options: tls.ConnectionOptions = {
-      secureContext: this.#context,
-      rejectUnauthorized: !this.#options.noTLSVerify,
-      // RFC 6066 § 3 has no literal addresses in SNI, but the certificate must name the address all the same.
-      checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(servername, certificate),
-    };
-    if (net.isIP(servername) === 0) options.servername = servername;
-    if (this.#session !== undefined) options.session = this.#session;
-    return options;
+  get isChecked(): boolean {
+    return !this.#options.noTLSVerify;
   }
 
-  remember(session: Buffer): void {
-    this.#session = session;
+  /** Parsing some 140 roots costs 20 ms: once an origin, and only for origins that use TLS. */
+  get context(): tls.SecureContext {
+    this.#context ??= this.#create();
+    return this.#context;
   }
 
-  #createContext(): tls.SecureContext {
+  #create(): tls.SecureContext {
     const { caPool } = this.#options;
     const hasPool = caPool !== undefined && caPool !== "";
     if (!hasPool && this.#roots === undefined) return tls.createSecureContext();
@@ -69,5 +56,47 @@ export class OriginTls {
     } catch (error) {
       throw new OriginError("origin-tls", "tls", "the caPool is not a list of PEM certificates", error);
     }
+  }
+}
+
+export class OriginTls {
+  readonly #trust: OriginTrust;
+  readonly #servername: string;
+  #session: Buffer | undefined;
+
+  private constructor(trust: OriginTrust, servername: string) {
+    this.#trust = trust;
+    this.#servername = servername;
+  }
+
+  /** @param roots PEM texts to trust in the place of Node's own; read at the first connection */
+  static create(host: string, options: OriginRequestOptions, roots: (() => readonly string[]) | undefined): OriginTls {
+    const { originServerName } = options;
+    const isNamed = originServerName !== undefined && originServerName !== "";
+    return new OriginTls(new OriginTrust(options, roots), isNamed ? originServerName : host);
+  }
+
+  /** The same for another name, with a session of its own: one that was made for another name would skip the check of this one. */
+  named(servername: string): OriginTls {
+    return new OriginTls(this.#trust, servername);
+  }
+
+  /** @param protocols for ALPN; none = not offered */
+  connectOptions(protocols: readonly string[]): tls.ConnectionOptions {
+    const servername = this.#servername;
+    const options: tls.ConnectionOptions = {
+      secureContext: this.#trust.context,
+      rejectUnauthorized: this.#trust.isChecked,
+      // RFC 6066 § 3 has no literal addresses in SNI, but the certificate must name the address all the same.
+      checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(servername, certificate),
+    };
+    if (protocols.length > 0) options.ALPNProtocols = [...protocols];
+    if (net.isIP(servername) === 0) options.servername = servername;
+    if (this.#session !== undefined) options.session = this.#session;
+    return options;
+  }
+
+  remember(session: Buffer): void {
+    this.#session = session;
   }
 }

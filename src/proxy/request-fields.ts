@@ -61,22 +61,30 @@ export interface RequestFieldOptions {
   readonly hostHeader: string | undefined;
   /** For requests without a host. */
   readonly fallbackHost: string;
+  /** What the owner sets or removes, in lower case: it is not added here. */
+  readonly edited?: ReadonlySet<string>;
 }
+
+const FORWARDED_HOST = "X-Forwarded-Host";
 
 export class RequestFields {
   readonly #options: RequestFieldOptions;
   readonly #tags: readonly HeaderField[];
   readonly #httpTail: string;
   readonly #webSocketTail: string;
+  /** The visitor's host is passed on in a field of its own. */
+  readonly #forwardsHost: boolean;
   /** Visitors of one hostname follow each other: its line is kept. */
   #lastHost = "";
   #lastHostLines = "";
 
   constructor(options: RequestFieldOptions) {
     this.#options = options.hostHeader === "" ? { ...options, hostHeader: undefined } : options;
-    this.#tags = [...options.tags, { name: "ID", value: options.connectorId }].map(
-      ({ name, value }) => new HeaderField(canonicalName(`Cf-Warp-Tag-${name}`), value),
-    );
+    const { edited = new Set() } = options;
+    this.#forwardsHost = this.#options.hostHeader !== undefined && !edited.has("x-forwarded-host");
+    this.#tags = [...options.tags, { name: "ID", value: options.connectorId }]
+      .map(({ name, value }) => new HeaderField(canonicalName(`Cf-Warp-Tag-${name}`), value))
+      .filter(({ name }) => !edited.has(name.toLowerCase()));
     const tagLines = this.#tags.map((tag) => fieldLine(tag.name, tag.value)).join("");
     this.#httpTail = `${tagLines}Connection: keep-alive\r\n`;
     this.#webSocketTail = `${tagLines}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-Websocket-Version: 13\r\n\r\n`;
@@ -86,7 +94,7 @@ export class RequestFields {
   head(request: HttpRequest | WebSocketRequest, framing: BodyFraming): string {
     const { authority, headers } = request;
     const replaced = request.kind === "websocket" ? "sec-websocket-version" : undefined;
-    const forwardedHost = this.#options.hostHeader === undefined ? undefined : "x-forwarded-host";
+    const forwardedHost = this.#forwardsHost ? "x-forwarded-host" : undefined;
     let head = requestLine(request.method, target(request)) + this.#hostLines(authority);
     for (const field of headers) {
       if (isNamed(field, replaced) || isNamed(field, forwardedHost)) continue;
@@ -107,12 +115,12 @@ export class RequestFields {
     const isWebSocket = request.kind === "websocket";
     const host = authority === "" ? fallbackHost : authority;
     const fields = [new HeaderField("Host", hostHeader ?? host)];
-    if (hostHeader !== undefined) fields.push(new HeaderField("X-Forwarded-Host", host));
+    if (this.#forwardsHost) fields.push(new HeaderField(FORWARDED_HOST, host));
     for (const field of request.headers) {
       if (field.line === "") continue;
       const name = canonicalName(field.name);
       if (isWebSocket && name === "Sec-Websocket-Version") continue;
-      if (hostHeader !== undefined && name === "X-Forwarded-Host") continue;
+      if (this.#forwardsHost && name === FORWARDED_HOST) continue;
       fields.push(new HeaderField(name, field.value));
     }
     fields.push(...this.#tags);
@@ -132,7 +140,8 @@ export class RequestFields {
     const { hostHeader, fallbackHost } = this.#options;
     const host = authority === "" ? fallbackHost : authority;
     const visitors = hostLine(host);
-    const lines = hostHeader === undefined ? visitors : `${hostLine(hostHeader)}X-Forwarded-${visitors}`;
+    const own = hostHeader === undefined ? visitors : hostLine(hostHeader);
+    const lines = this.#forwardsHost ? `${own}X-Forwarded-${visitors}` : own;
     this.#lastHost = authority;
     this.#lastHostLines = lines;
     return lines;

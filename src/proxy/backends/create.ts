@@ -1,9 +1,11 @@
 /** A rule's service, ready to take requests. */
-import { UnderpassError } from "../../errors.ts";
 import type { IngressRule } from "../../types.ts";
 import { withAccess } from "../access/gate.ts";
+import { withEdits } from "../edits/edited-backend.ts";
 import type { Backend, BackendContext } from "./backend.ts";
 import { createBastionBackend } from "./bastion.ts";
+import { createFailoverBackend } from "./failover.ts";
+import { createHelloWorldBackend } from "./hello-world.ts";
 import { createInProcessBackend } from "./in-process.ts";
 import { createSocksProxyBackend } from "./socks-proxy.ts";
 import { createStatusBackend } from "./status.ts";
@@ -12,7 +14,8 @@ import { createWireBackend } from "./wire.ts";
 
 /** Throws an UnderpassError for what can't be started, such as a scheme that no request can be sent to. */
 export function createBackend(rule: IngressRule, context: BackendContext): Backend {
-  const backend = createServiceBackend(rule, context);
+  // Inside of Access, which needs what an edit may remove.
+  const backend = withEdits(createServiceBackend(rule, context), rule.originRequest);
   const { access } = rule.originRequest;
   return access?.required === true ? withAccess(backend, access, context.accessKeys) : backend;
 }
@@ -34,10 +37,10 @@ function createServiceBackend({ service, originRequest }: IngressRule, context: 
       return createBastionBackend(service, originRequest, context);
     case "socks-proxy":
       return createSocksProxyBackend(service, originRequest, context);
+    case "failover":
+      return createFailoverBackend(service, originRequest, context);
+    case "hello-world":
     default:
-      throw new UnderpassError(
-        "ERR_UNDERPASS_SERVICE",
-        `${service.kind} is not a service that requests can be sent to`,
-      );
+      return createHelloWorldBackend(service, originRequest, context);
   }
 }

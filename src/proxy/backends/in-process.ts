@@ -1,6 +1,7 @@
 /** Servers, listeners and fetch handlers of this process. */
 import type { CancelReason } from "../../types.ts";
 import { AbandonedHandlers } from "../in-process/abandoned-handlers.ts";
+import { editedNames } from "../edits/header-edits.ts";
 import { serveInProcess } from "../in-process/serve.ts";
 import { bodyFraming, RequestFields } from "../request-fields.ts";
 import type { BackendFactory } from "./backend.ts";
@@ -14,6 +15,7 @@ export const createInProcessBackend: BackendFactory<"server" | "listener" | "fet
     tags,
     hostHeader: options.httpHostHeader,
     fallbackHost: FALLBACK_HOST,
+    edited: editedNames(options.requestHeaders),
   });
   const abandoned = new AbandonedHandlers();
   return {

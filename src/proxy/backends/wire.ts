@@ -1,30 +1,39 @@
-/** HTTP/1.1 over sockets, with a keep-alive pool of its own. */
-import { HeaderLineCache } from "../../protocol/http1/header-line.ts";
-import { HttpExchange } from "../http-exchange.ts";
-import { OriginPool } from "../origin-pool.ts";
+/** One origin over sockets. */
+import type { OriginRequestOptions, WireOrigin } from "../../types.ts";
+import { createMemoryBudget } from "../../protocol/http2/budget.ts";
+import { editedNames } from "../edits/header-edits.ts";
+import { Http1Route } from "../http1-route.ts";
+import { Http2Route } from "../http2-route.ts";
+import { OriginNames } from "../origin-names.ts";
 import { originTarget } from "../origin-target.ts";
 import { RequestFields } from "../request-fields.ts";
-import type { BackendFactory } from "./backend.ts";
+import type { WireRoute } from "../wire-route.ts";
+import type { BackendContext, BackendFactory } from "./backend.ts";
 
-export const createWireBackend: BackendFactory<"url" | "unix"> = (origin, options, context) => {
+/** Throws an UnderpassError for an origin that no request can be sent to. */
+export function createWireRoute(origin: WireOrigin, options: OriginRequestOptions, context: BackendContext): WireRoute {
   const { connections, connectorId, originRoots, resources, tags } = context;
   const target = originTarget(origin, options, originRoots);
-  const pool = new OriginPool(target, options, new HeaderLineCache(), connections);
+  const names = new OriginNames(target, options);
   const fields = new RequestFields({
     connectorId,
     tags,
     hostHeader: options.httpHostHeader,
     fallbackHost: target.host,
+    edited: editedNames(options.requestHeaders),
   });
-  const exchanges = { target, pool, fields, resources };
+  const http1 = new Http1Route(target, names, fields, options, context);
+  const isHttp2 = origin.kind === "url" && origin.url.protocol === "h2c:";
+  if (!isHttp2 && !(options.http2Origin && target.tls !== undefined)) return http1;
+  const sessions = { options, flushes: resources.flushes, budget: createMemoryBudget() };
+  return new Http2Route(http1, names, fields, sessions, connections);
+}
+
+export const createWireBackend: BackendFactory<"url" | "unix"> = (origin, options, context) => {
+  const route = createWireRoute(origin, options, context);
   return {
-    service: target.service,
-    serve(request, _connIndex, record) {
-      const exchange = new HttpExchange(exchanges, request, record);
-      request.stream.sink = exchange;
-      record.activate(exchange);
-      exchange.start();
-    },
-    retire: () => pool.close(),
+    service: route.service,
+    serve: (request, _connIndex, record) => route.serve(request, record, undefined),
+    retire: () => route.retire(),
   };
 };

@@ -1,10 +1,16 @@
-/** The origin of `underpass demo`: one page, a clock and two echoes, served in the connector's own process. */
+/** The built-in demonstration, in the connector's own process: a page, a clock, two echoes, and what cloudflared's has (ingress § 5.1). */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { WebSocketServer } from "ws";
-import type { RequestListener, UpgradeListener } from "../types.ts";
-import { contentSecurityPolicy, renderPage, script, stylesheet } from "./demo-page.ts";
+import type { RequestListener, UpgradeListener } from "../../types.ts";
+import { formatDuration, parseDuration } from "../ingress/duration.ts";
+import { contentSecurityPolicy, renderPage, script, stylesheet } from "./page.ts";
 
 const TICK_MS = 1_000;
+
+/** Of `/sse`: as in cloudflared, and the bounds of what a visitor may ask for. */
+const COUNT_MS = 10_000;
+const MIN_COUNT_MS = 100;
+const MAX_COUNT_MS = 3_600_000;
 
 /** What one WebSocket message of a visitor may make the echo hold. */
 const MAX_MESSAGE_BYTES = 1024 * 1024;
@@ -21,6 +27,9 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
   ["/demo.css", { methods: READ, serve: (_request, response) => answer(response, "text/css", stylesheet) }],
   ["/demo.js", { methods: READ, serve: (_request, response) => answer(response, "text/javascript", script) }],
   ["/healthz", { methods: READ, serve: (_request, response) => answer(response, "text/plain", "ok\n") }],
+  ["/_health", { methods: READ, serve: (_request, response) => answer(response, "text/plain", "ok") }],
+  ["/uptime", { methods: READ, serve: (_request, response) => answer(response, "application/json", uptime()) }],
+  ["/sse", { methods: ["GET"], serve: serveCount }],
   ["/clock", { methods: ["GET"], serve: serveClock }],
   ["/echo", { methods: ["POST", "PUT"], serve: serveEcho }],
 ]);
@@ -84,6 +93,22 @@ function serveClock(_request: IncomingMessage, response: ServerResponse): void {
   response.setHeader("Content-Type", "text/event-stream");
   tick();
   const timer = setInterval(tick, TICK_MS);
+  response.on("close", () => clearInterval(timer));
+}
+
+function uptime(): string {
+  const started = new Date(performance.timeOrigin).toISOString();
+  return `${JSON.stringify({ startTime: started, uptime: formatDuration(Math.round(performance.now())) })}\n`;
+}
+
+/** The path names its pace: `/sse?freq=500ms`. */
+function serveCount({ url = "/" }: IncomingMessage, response: ServerResponse): void {
+  const wanted = parseDuration(new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("freq") ?? "") ?? 0;
+  const pace = wanted > 0 ? Math.min(MAX_COUNT_MS, Math.max(MIN_COUNT_MS, wanted)) : COUNT_MS;
+  let count = 0;
+  response.setHeader("Content-Type", "text/event-stream; charset=utf-8");
+  response.flushHeaders();
+  const timer = setInterval(() => void response.write(`data: ${++count}\n\n`), pace);
   response.on("close", () => clearInterval(timer));
 }
 

@@ -4,9 +4,9 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
-import { demoListener, demoUpgrade } from "../../src/cli/demo-origin.ts";
-import { contentSecurityPolicy } from "../../src/cli/demo-page.ts";
-import { answer, listenerOrigin, serve } from "../proxy/in-process/serve.ts";
+import { demoListener, demoUpgrade } from "../../../src/proxy/hello-world/listener.ts";
+import { contentSecurityPolicy } from "../../../src/proxy/hello-world/page.ts";
+import { answer, listenerOrigin, serve } from "../in-process/serve.ts";
 
 const origin = listenerOrigin(demoListener, demoUpgrade);
 const server = http.createServer(demoListener);
@@ -146,4 +146,43 @@ describe("the WebSocket echo", () => {
     const { stream } = await answer(origin, { websocket: true, path: "/other" });
     expect(stream.head?.status).toBe(404);
   });
+});
+
+describe("what cloudflared's demonstration has", () => {
+  it("tells its health and its uptime", async () => {
+    expect((await answer(origin, { path: "/_health" })).text).toBe("ok");
+    const { stream, text } = await answer(origin, { path: "/uptime" });
+    expect(stream.header("content-type")).toMatch(/^application\/json/);
+    const { startTime, uptime } = JSON.parse(text) as { startTime: string; uptime: string };
+    expect(new Date(startTime).getTime()).toBeLessThanOrEqual(Date.now());
+    expect(uptime).toMatch(/^[\dhm.]+(?:ms|s)$/);
+  });
+
+  it("counts at the pace that is asked for", async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/sse?freq=100ms`);
+    expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+    let text = "";
+    for await (const chunk of response.body ?? []) {
+      text += Buffer.from(chunk).toString();
+      if (text.includes("data: 2\n\n")) break;
+    }
+    expect(text).toBe("data: 1\n\ndata: 2\n\n");
+  });
+
+  it.each(["1ns", "-5s", "soon", "1000000h"])(
+    "takes no pace that would be a flood, or none at all: %s",
+    async (freq) => {
+      vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+      try {
+        const { stream } = serve(origin, { path: `/sse?freq=${freq}` });
+        await stream.until((each) => each.head !== undefined);
+        expect(vi.getTimerCount()).toBe(1);
+        vi.advanceTimersByTime(99);
+        expect(stream.body.toString()).toBe("");
+        stream.cancel();
+      } finally {
+        vi.useRealTimers();
+      }
+    },
+  );
 });
