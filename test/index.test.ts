@@ -297,6 +297,14 @@ describe("wrong options", () => {
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain(token.slice(0, 20));
   });
 
+  it("a token that is none beside rules that are none: both are told", async () => {
+    const ingress = [{ service: "gopher://x" }];
+    const error: unknown = await connect({ token: "nope", ingress }).catch((reason: unknown) => reason);
+    const found = (error as ConfigError).problems.map(({ where }) => where);
+    expect(found).toContain("token");
+    expect(found.some((where) => where.startsWith("ingress"))).toBe(true);
+  });
+
   it("a cacert that holds no certificate", async () => {
     await expect(connect(options({ cacert: "hello" }))).rejects.toBeInstanceOf(EdgeTlsError);
   });

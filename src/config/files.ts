@@ -30,7 +30,7 @@ function readBounded(path: string): string {
     for (let total = 0; ; ) {
       const chunk = Buffer.allocUnsafe(65_536);
       const length = readSync(descriptor, chunk);
-      if (length === 0) return Buffer.concat(chunks).toString("utf8");
+      if (length === 0) return decode(Buffer.concat(chunks));
       total += length;
       if (total > MAX_FILE_BYTES) throw new Error(`it is longer than ${MAX_FILE_BYTES >> 20} MiB`);
       chunks.push(chunk.subarray(0, length));
@@ -38,6 +38,14 @@ function readBounded(path: string): string {
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** UTF-8, or UTF-16 where a byte order mark says so: Windows PowerShell's `>` writes that. The mark is no part of the text. */
+function decode(bytes: Buffer): string {
+  const mark = bytes.subarray(0, 2).toString("latin1");
+  if (mark === "\xff\xfe") return new TextDecoder("utf-16le").decode(bytes);
+  if (mark === "\xfe\xff") return new TextDecoder("utf-16be").decode(bytes);
+  return new TextDecoder().decode(bytes);
 }
 
 function reasonOf(error: unknown): string {

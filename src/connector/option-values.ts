@@ -2,7 +2,8 @@
  * Checks of the values that programs give: in JavaScript that may be anything. Each pushes what is wrong and returns something
  * of the right type, so that all problems are told at once.
  */
-import { type ConfigProblem, wrongValue } from "../config/problem.ts";
+import { ConfigError, type ConfigProblem, wrongValue } from "../config/problem.ts";
+import type { UnderpassError } from "../errors.ts";
 import { nearest } from "../proxy/ingress/nearest.ts";
 
 /** Node's timers take 24 days. */
@@ -16,6 +17,7 @@ function show(value: unknown): unknown {
 
 export class OptionChecks {
   readonly problems: ConfigProblem[] = [];
+  #ownError: UnderpassError | undefined;
 
   wrong(where: string, found: unknown, expected: string): void {
     this.problems.push(wrongValue(where, show(found), expected));
@@ -23,6 +25,17 @@ export class OptionChecks {
 
   refuse(where: string, text: string): void {
     this.problems.push({ where, text });
+  }
+
+  /** An error that says more by itself than a line among others. */
+  refuseFor(error: UnderpassError, where: string): void {
+    this.refuse(where, error.message);
+    this.#ownError = error;
+  }
+
+  /** What to throw. */
+  failure(): UnderpassError {
+    return this.problems.length === 1 && this.#ownError !== undefined ? this.#ownError : new ConfigError(this.problems);
   }
 
   text(where: string, value: unknown): string | undefined {

@@ -7,7 +7,7 @@ import { parseHostPort } from "../config/edge-settings.ts";
 import { readErrorPage } from "../config/error-page.ts";
 import { parseHostname } from "../config/hostname.ts";
 import { parseRouting, type Routing, type RoutingOptions } from "../config/ingress-option.ts";
-import { collect, ConfigError } from "../config/problem.ts";
+import { collect } from "../config/problem.ts";
 import { parseQuickService } from "../config/quick-service.ts";
 import { Secret } from "../config/secret.ts";
 import { parseToken } from "../config/token.ts";
@@ -179,7 +179,7 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
   };
   const runtime = readRuntime(options, checks);
   if (checks.problems.length > 0 || identity === undefined || routing === undefined) {
-    throw new ConfigError(checks.problems);
+    throw checks.failure();
   }
   const { handlers, ingress, warnings } = routing;
   return { config: { ...config, identity, ingress, handlers }, runtime: { ...runtime, warnings } };
@@ -273,8 +273,8 @@ function withCredentials<T>(checks: OptionChecks, where: string, read: () => T):
   try {
     return read();
   } catch (error) {
-    if (!(error instanceof UnderpassError) || checks.problems.length === 0) throw error;
-    checks.refuse(where, error.message);
+    if (!(error instanceof UnderpassError)) throw error;
+    checks.refuseFor(error, where);
     return undefined;
   }
 }

@@ -39,7 +39,8 @@ function isTlsFailure(code: string): boolean {
 
 /** Certificate verification failures carry OpenSSL's names as codes. */
 const CERTIFICATE_ADVICE =
-  "set originServerName if the certificate has another name, caPool if a private CA issued it, or noTLSVerify to accept it as it is";
+  "set originServerName (--origin-server-name) if the certificate has another name, " +
+  "caPool (--origin-ca-pool) if a private CA issued it, or noTLSVerify (--no-tls-verify) to accept it as it is";
 
 /** An error of a socket that has not been opened yet. `where` names the address that was dialled. */
 export function dialError(error: Error, stage: ConnectionStage, where: string): OriginError {

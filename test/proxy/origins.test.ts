@@ -172,7 +172,9 @@ describe("an origin with TLS", () => {
     await get(harness);
     const { class: outcome, error } = await harness.outcome();
     expect(["origin-protocol", "origin-reset"]).toContain(outcome);
-    if (outcome === "origin-protocol") expect(error?.message).toMatch(/https:\/\//);
+    expect(error?.message).toMatch(
+      outcome === "origin-protocol" ? /https:\/\// : /speaks TLS does where its URL says http:/,
+    );
   });
 
   it("that never finishes its handshake runs into tlsTimeout", async () => {

@@ -116,7 +116,9 @@ export class ResponseParser {
       case State.HEAD:
         throw new Http1ResponseError(
           "truncated",
-          "the origin closed the connection before its response head was complete",
+          this.started
+            ? "the origin closed the connection before its response head was complete"
+            : "the origin closed the connection without a response, as a server that speaks TLS does where its URL says http://",
         );
       case State.LENGTH:
       case State.CHUNKED:

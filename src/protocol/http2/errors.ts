@@ -16,7 +16,9 @@ export class Http2ConnectionError extends UnderpassError {
   readonly http2Code: number;
 
   constructor(http2Code: number, message: string, options?: { cause?: unknown }) {
-    super("ERR_UNDERPASS_HTTP2_CONNECTION", `${errorCodeName(http2Code)}: ${message}`, options);
+    // NO_ERROR is what the peer is told where it broke no rule, such as a PING that went unanswered: no name of a fault.
+    const fault = http2Code === ErrorCode.NO_ERROR ? "" : `${errorCodeName(http2Code)}: `;
+    super("ERR_UNDERPASS_HTTP2_CONNECTION", `${fault}${message}`, options);
     this.http2Code = http2Code;
   }
 }
