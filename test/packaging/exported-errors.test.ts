@@ -16,6 +16,7 @@ const INTERNAL: readonly string[] = [
   "Http1ResponseError",
   "CapnpError",
   "AccessKeysError",
+  "StreamHeadError",
 ];
 
 const declared = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })

@@ -4,6 +4,8 @@
  *     ConnectRequest 1/2    u16@0 type │ p0 dest Text │ p1 metadata List(Metadata)
  *     ConnectResponse 0/2   p0 error Text │ p1 metadata List(Metadata)
  *     Metadata 0/2          p0 key Text │ p1 val Text
+ *
+ * cloudflared puts header fields and targets into texts as they are, UTF-8 or not: dest, key and val are byte strings.
  */
 import type { StructType } from "./struct-type.ts";
 
@@ -32,19 +34,19 @@ export interface ConnectResponse {
 export const metadataType: StructType<Metadata> = {
   dataWords: 0,
   pointers: 2,
-  read: (struct) => ({ key: struct.text(0), val: struct.text(1) }),
+  read: (struct) => ({ key: struct.byteString(0), val: struct.byteString(1) }),
   write(struct, value) {
-    struct.text(0, value.key);
-    struct.text(1, value.val);
+    struct.byteString(0, value.key);
+    struct.byteString(1, value.val);
   },
 };
 
 export const connectRequestType: StructType<ConnectRequest> = {
   dataWords: 1,
   pointers: 2,
-  read: (struct) => ({ dest: struct.text(0), type: struct.uint16(0), metadata: struct.array(1, metadataType) }),
+  read: (struct) => ({ dest: struct.byteString(0), type: struct.uint16(0), metadata: struct.array(1, metadataType) }),
   write(struct, value) {
-    struct.text(0, value.dest);
+    struct.byteString(0, value.dest);
     struct.uint16(0, value.type);
     struct.array(1, metadataType, value.metadata);
   },

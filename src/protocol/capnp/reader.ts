@@ -117,7 +117,13 @@ export class StructReader {
   /** Bytes that are not UTF-8 become U+FFFD. Empty when null. */
   text(index: number): string {
     const target = this.#follow(index);
-    return target === undefined ? "" : this.#text(target);
+    return target === undefined ? "" : this.#text(target, "utf8");
+  }
+
+  /** A text whose bytes need not be UTF-8: one char a byte, as header fields have it. */
+  byteString(index: number): string {
+    const target = this.#follow(index);
+    return target === undefined ? "" : this.#text(target, "latin1");
   }
 
   texts(index: number): string[] {
@@ -134,7 +140,7 @@ export class StructReader {
     const texts: string[] = [];
     for (let i = 0; i < count; i++) {
       const element = this.#message.follow(target.start + i * 8, target.segment);
-      texts.push(element === undefined ? "" : this.#text(element));
+      texts.push(element === undefined ? "" : this.#text(element, "utf8"));
     }
     return texts;
   }
@@ -196,11 +202,11 @@ export class StructReader {
     return count;
   }
 
-  #text(target: Target): string {
+  #text(target: Target, encoding: "utf8" | "latin1"): string {
     const count = this.#byteCount(target);
     const end = target.start + count - 1;
     if (count === 0 || this.#message.view.getUint8(end) !== 0) throw malformed("text that does not end in NUL");
-    return this.#message.bytes.toString("utf8", target.start, end);
+    return this.#message.bytes.toString(encoding, target.start, end);
   }
 }
 

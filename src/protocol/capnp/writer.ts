@@ -57,11 +57,11 @@ class Arena {
     this.view.setUint32(at + 4, ((count << 3) | elementSize) >>> 0, true);
   }
 
-  text(at: number, text: string): void {
+  text(at: number, text: string, encoding: "utf8" | "latin1"): void {
     if (text === "") return;
     this.reserve(text.length * 3 + 8);
     const start = this.end;
-    const count = this.bytes.write(text, start, "utf8") + 1;
+    const count = this.bytes.write(text, start, encoding) + 1;
     this.end += (count + 7) & ~7;
     this.list(at, start, SIZE_BYTE, count);
   }
@@ -115,7 +115,12 @@ export class StructWriter {
   }
 
   text(index: number, value: string): void {
-    this.#arena.text(this.#pointers + index * 8, value);
+    this.#arena.text(this.#pointers + index * 8, value, "utf8");
+  }
+
+  /** A text given as bytes, one a char. */
+  byteString(index: number, value: string): void {
+    this.#arena.text(this.#pointers + index * 8, value, "latin1");
   }
 
   data(index: number, value: Uint8Array): void {
@@ -131,7 +136,7 @@ export class StructWriter {
     this.#arena.list(this.#pointers + index * 8, start, SIZE_POINTER, values.length);
     let at = start;
     for (const value of values) {
-      this.#arena.text(at, value);
+      this.#arena.text(at, value, "utf8");
       at += 8;
     }
   }

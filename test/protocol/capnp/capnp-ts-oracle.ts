@@ -90,6 +90,15 @@ function elements<T>(list: List<T>): T[] {
   return Array.from({ length: list.getLength() }, (_, i) => list.get(i));
 }
 
+/** Byte strings of ours are texts of theirs. */
+function decoded(byteString: string): string {
+  return Buffer.from(byteString, "latin1").toString();
+}
+
+function bytesOf(characters: string): string {
+  return Buffer.from(characters).toString("latin1");
+}
+
 const empty: OracleType<void> = oracle(
   "Empty",
   0,
@@ -103,10 +112,10 @@ const metadata: OracleType<Metadata> = oracle(
   0,
   2,
   (struct, value) => {
-    setText(struct, 0, value.key);
-    setText(struct, 1, value.val);
+    setText(struct, 0, decoded(value.key));
+    setText(struct, 1, decoded(value.val));
   },
-  (struct) => ({ key: Struct.getText(0, struct), val: Struct.getText(1, struct) }),
+  (struct) => ({ key: bytesOf(Struct.getText(0, struct)), val: bytesOf(Struct.getText(1, struct)) }),
 );
 const MetadataList = CompositeList(metadata.type);
 
@@ -125,12 +134,12 @@ const connectRequest: OracleType<ConnectRequest> = oracle(
   1,
   2,
   (struct, value) => {
-    setText(struct, 0, value.dest);
+    setText(struct, 0, decoded(value.dest));
     Struct.setUint16(0, value.type, struct);
     setMetadata(struct, value.metadata);
   },
   (struct) => ({
-    dest: Struct.getText(0, struct),
+    dest: bytesOf(Struct.getText(0, struct)),
     type: Struct.getUint16(0, struct),
     metadata: getMetadata(struct),
   }),

@@ -34,7 +34,10 @@ export const uint16 = fc.integer({ min: 0, max: 0xffff });
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 const int64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });
 
-const metadata = fc.record({ key: text, val: text });
+/** The same as bytes, one a char: what header fields and targets are. */
+const byteString = text.map((characters) => Buffer.from(characters).toString("latin1"));
+
+const metadata = fc.record({ key: byteString, val: byteString });
 const entries = fc.array(metadata, { maxLength: 6 });
 const tunnelAuth = fc.record({ accountTag: text, tunnelSecret: data });
 const clientInfo = fc.record({
@@ -69,7 +72,7 @@ export const samples = {
   metadata: { type: metadataType, values: metadata },
   connectRequest: {
     type: connectRequestType,
-    values: fc.record({ dest: text, type: uint16, metadata: entries }),
+    values: fc.record({ dest: byteString, type: uint16, metadata: entries }),
   },
   connectResponse: { type: connectResponseType, values: fc.record({ error: text, metadata: entries }) },
   tunnelAuth: { type: tunnelAuthType, values: tunnelAuth },
