@@ -15,3 +15,11 @@ export const MAX_ACK_RANGES_READ = 256;
 
 /** RFC 9000 § 10.3. */
 export const STATELESS_RESET_TOKEN_LENGTH = 16;
+
+// --- Connection ids ---
+
+/** Ids that we give a peer, whatever it would keep: none of our peers migrates often, and an endpoint routes by each. */
+export const MAX_LOCAL_IDS = 4;
+
+/** Retirements of the peer's ids that it has not acknowledged (CVE-2024-22189): far above twice of what we keep, which RFC 9000 § 5.1.2 asks for. */
+export const MAX_UNACKED_RETIREMENTS = 32;
