@@ -1,6 +1,6 @@
 /** Ingress rules and their options: case HTTP-15, and more of our own from RULE-01 on. */
 import { serve } from "./configuration.ts";
-import { ask } from "./observe.ts";
+import { ask, describeHead } from "./observe.ts";
 import { type Json, type Row, type RowContext, within } from "./row.ts";
 
 /** Status of one GET. */
@@ -177,6 +177,13 @@ export const ruleRows: readonly Row[] = [
     { method: "POST", path: "/", fields: [["content-length", "5"]] },
     "hello",
   ),
+  withOptions(
+    "RULE-13",
+    "disableChunkedEncoding, and a body of a length that nobody stated",
+    { disableChunkedEncoding: true },
+    { method: "POST", path: "/" },
+    "hello",
+  ),
   withOptions("RULE-14", "no idle connections are kept", { keepAliveConnections: -1 }, { path: "/length" }),
   {
     id: "RULE-15",
@@ -233,6 +240,20 @@ export const ruleRows: readonly Row[] = [
       await serve(context, { ingress: [{ service: context.origin.url, originRequest: { access } }] });
       const answered = await ask(context.edge, { path: "/length", fields: [["cf-access-jwt-assertion", "a.b.c"]] });
       return { answered, originSaw: context.origin.seen.length };
+    },
+  },
+  {
+    id: "RULE-30",
+    title: "the built-in demonstration",
+    own: {},
+    async run(context) {
+      await serve(context, { ingress: [{ service: "hello_world" }] });
+      const health = await ask(context.edge, { path: "/_health" });
+      const page = context.edge.openStream({ authority: "app.example.com", path: "/", end: true });
+      const head = describeHead(await within(5_000, "a head", page.head)) as Record<string, Json>;
+      page.resume();
+      const body = (health as Record<string, Json>)["body"] ?? null;
+      return { health: body, page: head["status"] ?? null };
     },
   },
   {
