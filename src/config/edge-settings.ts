@@ -66,16 +66,21 @@ const MAX_RESOLVERS = 10;
 
 export function readResolvers(settings: MergedSettings, { problems }: Findings): readonly string[] {
   const resolvers = settings.list("dns-resolver-addrs");
-  const where = settings.get("dns-resolver-addrs")?.where ?? "";
-  for (const entry of resolvers) {
-    const address = parseHostPort(entry);
-    if (address !== undefined && isIP(address.host) !== 0 && address.port > 0) continue;
-    problems.push(wrongValue(where, entry, "ip:port, IPv6 in brackets,"));
-  }
-  if (resolvers.length > MAX_RESOLVERS) {
-    problems.push({ where, text: `found ${resolvers.length} resolvers; at most ${MAX_RESOLVERS} would be right` });
-  }
+  problems.push(...resolverProblems(resolvers, settings.get("dns-resolver-addrs")?.where ?? ""));
   return resolvers;
+}
+
+export function resolverProblems(resolvers: readonly string[], where: string): readonly ConfigProblem[] {
+  const problems = resolvers
+    .filter((entry) => !isResolver(entry))
+    .map((entry) => wrongValue(where, entry, "ip:port, IPv6 in brackets,"));
+  if (resolvers.length <= MAX_RESOLVERS) return problems;
+  return [...problems, { where, text: `found ${resolvers.length} resolvers; at most ${MAX_RESOLVERS} would be right` }];
+}
+
+function isResolver(text: string): boolean {
+  const address = parseHostPort(text);
+  return address !== undefined && isIP(address.host) !== 0 && address.port > 0;
 }
 
 /** `host:port`, IPv6 in brackets; the host may be empty, which is every address. */

@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import { UnderpassError } from "../errors.ts";
 import { parseCredentials } from "../config/credentials.ts";
 import { DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "../config/defaults.ts";
-import { parseHostPort } from "../config/edge-settings.ts";
+import { parseHostPort, resolverProblems } from "../config/edge-settings.ts";
 import { readErrorPage } from "../config/error-page.ts";
 import { parseHostname } from "../config/hostname.ts";
 import { parseRouting, type Routing, type RoutingOptions } from "../config/ingress-option.ts";
@@ -86,6 +86,8 @@ export interface ConnectOptions extends RoutingOptions {
   readonly healthCheck?: false | HealthCheckOptions;
   /** Flows of the private network at a time, before what any configuration says; 0 = no limit. Default: what it says. */
   readonly maxActiveFlows?: number;
+  /** `ip:port` of the resolvers that answer the private network's DNS queries, at most ten. Default: this machine's. */
+  readonly dnsResolvers?: readonly string[];
   /** File with a page for visitors with a browser, where the tunnel itself answers 502, 503 or 504. Default: none. */
   readonly errorPage?: string;
   /** Headers `Cf-Warp-Tag-<name>` for the origin. */
@@ -124,6 +126,7 @@ const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
   rpcTimeout: true,
   memoryLimit: true,
   maxActiveFlows: true,
+  dnsResolvers: true,
   errorPage: true,
   metrics: true,
   healthCheck: true,
@@ -174,6 +177,7 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
     tags: readTags(options.tags, checks),
     features: checks.texts("features", options.features),
     maxActiveFlows: readMaxActiveFlows(options.maxActiveFlows, checks),
+    dnsResolvers: readDnsResolvers(options.dnsResolvers, checks),
     errorPage: collect(checks.problems, () => readPage(checks.text("errorPage", options.errorPage))),
     flags: optionFlags(options),
   };
@@ -198,6 +202,12 @@ function readRouting(
 
 function readMaxActiveFlows(given: number | undefined, checks: OptionChecks): number | undefined {
   return given === undefined ? undefined : checks.whole("maxActiveFlows", given, 0, 0, Number.MAX_SAFE_INTEGER);
+}
+
+function readDnsResolvers(given: unknown, checks: OptionChecks): readonly string[] {
+  const resolvers = checks.texts("dnsResolvers", given);
+  checks.problems.push(...resolverProblems(resolvers, "dnsResolvers"));
+  return resolvers;
 }
 
 function readPage(path: string | undefined): TunnelConfig["errorPage"] {

@@ -1,8 +1,9 @@
 /** Rules of a tunnel that runs, from the edge and from this machine, through the mock edge. */
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import https from "node:https";
-import type { AddressInfo } from "node:net";
+import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -104,7 +105,7 @@ describe.concurrent("rules from Cloudflare", () => {
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       try {
         await start({ ingress: "remote" });
-        const service = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+        const service = `https://127.0.0.1:${(server.address() as net.AddressInfo).port}`;
         const push = async (version: number, caPool: string) =>
           (await edge.pushConfiguration(version, { ingress: [{ service, originRequest: { caPool } }] }))[0];
         expect(await push(1, caFile)).toMatchObject({ lastAppliedVersion: 1, error: null });
@@ -147,6 +148,26 @@ describe.concurrent("rules of the program", () => {
       expect(await texts("https://x.example.com/api/1")).toBe("api");
       expect(await texts("https://named.example.com/")).toBe("named");
       expect((await edge.fetch("https://x.example.com/")).status).toBe(404);
+    }));
+
+  it("are none for the private network, whose DNS address stands for the program's resolvers", () =>
+    withEdge(async ({ edge, connect: start }) => {
+      const resolver = net.createServer((socket) => socket.end("an answer"));
+      resolver.listen(0, "127.0.0.1");
+      await once(resolver, "listening");
+      try {
+        const { port } = resolver.address() as net.AddressInfo;
+        await start({ origin: "http_status:404", dnsResolvers: [`127.0.0.1:${port}`] });
+        const stream = edge.openStream({
+          authority: "[2606:4700:cf1:2000::1]:53",
+          fields: [["cf-cloudflared-proxy-src", "192.0.2.1"]],
+        });
+        expect((await stream.head).status).toBe(200);
+        stream.end("query");
+        expect((await stream.toArray()).join("")).toBe("an answer");
+      } finally {
+        resolver.close();
+      }
     }));
 
   it("are replaced while the tunnel runs, and the edge is told", () =>
