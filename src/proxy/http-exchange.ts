@@ -254,7 +254,13 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     if (this.#request.kind !== "websocket") return;
     const { connection } = this.#http ?? {};
     if (status === 101 && connection !== undefined && this.#upload !== undefined) {
-      this.#splice = new Splice(this.#stream, connection, this.#upload, () => this.#finish("ok"));
+      this.#splice = new Splice(
+        this.#stream,
+        connection,
+        this.#upload,
+        () => this.#finish("ok"),
+        (error) => this.#failed(error),
+      );
       this.#upload.start(connection.socket, "", false);
     } else {
       // Refused: what the visitor sends has no reader.
@@ -377,6 +383,7 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     this.#pending = undefined;
     clearTimeout(this.#expectTimer);
     this.#clock?.stop();
+    this.#splice?.stop();
     this.#upload?.stop();
     this.#record.finish(outcome, phase, error);
   }

@@ -120,7 +120,13 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
     const connection = this.#connection;
     if (connection === undefined) return;
     const preface = this.#visitor.opened(connection.socket);
-    this.#splice = new Splice(this.#stream, connection, this.#upload, () => this.#finish("ok"));
+    this.#splice = new Splice(
+      this.#stream,
+      connection,
+      this.#upload,
+      () => this.#finish("ok"),
+      (error) => this.#silent(error),
+    );
     this.#upload.start(connection.socket, preface, false);
     const { idleTimeoutMs } = this.#context.options;
     if (idleTimeoutMs > 0) this.#idle = setTimeout(() => this.#expired(), Math.min(idleTimeoutMs, MAX_TIMER_MS));
@@ -144,11 +150,12 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
   }
 
   #expired(): void {
-    const error = new OriginError(
-      "origin-timeout",
-      "splice",
-      `not a byte from or to ${this.#where} for ${this.#context.options.idleTimeoutMs} ms (idleTimeout)`,
-    );
+    const limit = this.#context.options.idleTimeoutMs;
+    const problem = `not a byte from or to ${this.#where} for ${limit} ms (idleTimeout)`;
+    this.#silent(new OriginError("origin-timeout", "splice", problem));
+  }
+
+  #silent(error: OriginError): void {
     this.#connection?.destroy();
     this.#broke(error.outcome, error.phase, error);
   }
@@ -161,6 +168,7 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
   #finish(outcome: OutcomeClass, phase?: RequestPhase, error?: Error): void {
     this.#done = true;
     clearTimeout(this.#idle);
+    this.#splice?.stop();
     this.#upload.stop();
     this.#record.finish(outcome, phase, error);
     this.#visitor.finished?.();

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { FakeStream, tcpRequest } from "./fake-stream.ts";
 import { Cleanup, portOf } from "./harness.ts";
 
@@ -128,5 +128,71 @@ describe("a TCP stream", () => {
     stream.cancel("edge-lost");
     await connection.until(({ closed, ended }) => closed || ended);
     expect(await harness.outcome()).toMatchObject({ class: "edge-lost", phase: "splice" });
+  });
+});
+
+describe("a TCP stream of which one side has ended", () => {
+  const MINUTE = 60_000;
+  afterEach(() => vi.useRealTimers());
+
+  async function open(idleTimeoutMs = 0) {
+    const origin = await cleanup.raw();
+    const harness = cleanup.harness(NO_HTTP, { idleTimeoutMs });
+    const stream = new FakeStream();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    harness.proxy.handle(tcpRequest(stream, `127.0.0.1:${portOf(origin.server)}`), 0);
+    await stream.until(({ head }) => head !== undefined);
+    return { stream, harness, connection: await origin.connection() };
+  }
+
+  it("waits four minutes for an origin that is silent", async () => {
+    const { connection, harness, stream } = await open();
+    vi.advanceTimersByTime(60 * MINUTE);
+    stream.give("question");
+    stream.giveEnd();
+    await connection.until(({ ended }) => ended);
+    vi.advanceTimersByTime(3 * MINUTE);
+    connection.write("so far");
+    await stream.until(({ body }) => body.length === 6);
+    vi.advanceTimersByTime(4 * MINUTE - 1);
+    expect(stream.aborted).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(stream.aborted).toBe(true);
+    const outcome = await harness.outcome();
+    expect(outcome).toMatchObject({ class: "origin-timeout", phase: "splice" });
+    expect(outcome.error?.message).toMatch(/has said nothing for 240000 ms since the visitor's end/);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("waits as long for a visitor, whose stream is reset then", async () => {
+    const { connection, harness, stream } = await open();
+    connection.socket.end("answer");
+    await stream.until(({ ended }) => ended);
+    vi.advanceTimersByTime(3 * MINUTE);
+    stream.give("more");
+    await connection.until(({ received }) => received === "more");
+    vi.advanceTimersByTime(4 * MINUTE - 1);
+    expect(stream.aborted).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(stream.aborted).toBe(true);
+    expect(stream.body.toString()).toBe("answer");
+    expect(await harness.outcome()).toMatchObject({ class: "ok" });
+    await connection.until(({ ended, closed }) => ended || closed);
+    expect(stream.credited).toBe(stream.given);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("leaves no timer behind when the other ends too, or goes away", async () => {
+    for (const goes of [false, true]) {
+      const { connection, harness, stream } = await open();
+      stream.giveEnd();
+      await connection.until(({ ended }) => ended);
+      expect(vi.getTimerCount()).toBe(1);
+      if (goes) stream.cancel();
+      else connection.socket.end();
+      expect(await harness.outcome()).toMatchObject({ class: goes ? "client-abort" : "ok" });
+      expect(vi.getTimerCount()).toBe(0);
+      vi.useRealTimers();
+    }
   });
 });

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import http from "node:http";
 import { Duplex } from "node:stream";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import type { HeaderField } from "../../src/protocol/bytes/header-field.ts";
 import { FakeStream, fieldsOf, webSocketRequest } from "./fake-stream.ts";
@@ -215,6 +215,27 @@ describe("a WebSocket", () => {
     stream.giveEnd();
     expect(await harness.outcome()).toMatchObject({ class: "ok" });
     await connection.until(({ ended }) => ended);
+  });
+
+  it("does not wait for ever for an origin after the visitor has finished", async () => {
+    const origin = await cleanup.raw((connection) => {
+      void connection.head().then(() => connection.write(SWITCHED));
+    });
+    const harness = cleanup.harness(urlOrigin(origin.server));
+    const stream = new FakeStream();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      harness.proxy.handle(webSocketRequest(stream, { headers: UPGRADE }), 0);
+      await stream.until(({ head }) => head !== undefined);
+      stream.giveEnd();
+      await (await origin.connection()).until(({ ended }) => ended);
+      vi.advanceTimersByTime(240_000);
+      expect(stream.aborted).toBe(true);
+      expect(await harness.outcome()).toMatchObject({ class: "origin-timeout", phase: "splice", status: 101 });
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("is broken off when the origin breaks it off", async () => {
