@@ -31,6 +31,9 @@ function readBuffer(): Buffer {
   return process.platform === "win32" ? Buffer.allocUnsafeSlow(OWN_READ_BUFFER_BYTES) : sharedReadBuffer;
 }
 
+/** What tcpKeepAlive 0 means: Go's own default. The kernel's would be two hours, and Node refuses to ask for it. */
+const USUAL_KEEP_ALIVE_MS = 15_000;
+
 /** Node fires longer timers at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -126,12 +129,11 @@ export class OriginConnection {
 
   #connected(): void {
     const { socket } = this;
-    const { tcpKeepAliveMs, tlsTimeoutMs } = this.#options;
+    const { tlsTimeoutMs } = this.#options;
     clearTimeout(this.#timer);
     if (this.target.address.kind === "tcp") {
       socket.setNoDelay(true);
-      // Whole seconds; 0 leaves the first probe's delay to the platform.
-      if (tcpKeepAliveMs >= 0) socket.setKeepAlive(true, Math.ceil(tcpKeepAliveMs / 1_000) * 1_000);
+      this.#keepAlive(socket);
     }
     if (this.target.tls === undefined) {
       this.#open();
@@ -139,6 +141,12 @@ export class OriginConnection {
     }
     this.#stage = "tls";
     this.#arm(tlsTimeoutMs);
+  }
+
+  #keepAlive(socket: net.Socket): void {
+    const period = this.#options.tcpKeepAliveMs === 0 ? USUAL_KEEP_ALIVE_MS : this.#options.tcpKeepAliveMs;
+    // In whole seconds.
+    if (period > 0) socket.setKeepAlive(true, Math.ceil(period / 1_000) * 1_000);
   }
 
   /** 0 = no limit. */

@@ -1,5 +1,5 @@
 /** matchSNItoHost: one address under many TLS names, each with its own session, certificate check and pooled connections. */
-import type { HttpRequest, OriginRequestOptions, WebSocketRequest } from "../types.ts";
+import type { HttpRequest, WebSocketRequest } from "../types.ts";
 import type { OriginTarget } from "./origin-target.ts";
 
 /** Names remembered at a time: visitors invent hostnames below a wildcard. What is forgotten costs a full handshake. */
@@ -18,10 +18,11 @@ export class OriginNames {
   readonly #isNamed: boolean;
   readonly #byName = new Map<string, OriginTarget>();
 
-  constructor(target: OriginTarget, options: OriginRequestOptions) {
+  /** @param hostHeader what the origin gets as Host in the visitor's place, if anything */
+  constructor(target: OriginTarget, hostHeader: string | undefined, matchSNItoHost: boolean) {
     this.#target = target;
-    this.#hostHeader = options.httpHostHeader === "" ? undefined : options.httpHostHeader;
-    this.#isNamed = options.matchSNItoHost && target.tls !== undefined;
+    this.#hostHeader = hostHeader === "" ? undefined : hostHeader;
+    this.#isNamed = matchSNItoHost && target.tls !== undefined;
   }
 
   targetOf({ authority }: HttpRequest | WebSocketRequest): OriginTarget {

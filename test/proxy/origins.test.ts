@@ -1,5 +1,6 @@
 /** The kinds of origins beside plain TCP: Unix sockets, TLS, fixed statuses; and what a proxy answers on its own. */
 import { execFileSync, spawn } from "node:child_process";
+import dns from "node:dns";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
@@ -8,7 +9,7 @@ import { tmpdir } from "node:os";
 import tls from "node:tls";
 import path from "node:path";
 import { once } from "node:events";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { FakeStream, httpRequest, webSocketRequest } from "./fake-stream.ts";
 import { Cleanup, type Harness, listen, portOf, urlOrigin } from "./harness.ts";
 
@@ -205,7 +206,8 @@ describe("an origin on a Unix socket", () => {
   it("is reached by its path, and logged as cloudflared does", async () => {
     const server = http.createServer((request, response) => response.end(request.headers.host));
     const file = await unixServer(server, "plain.sock");
-    const harness = cleanup.harness({ kind: "unix", path: file, tls: false });
+    // The host that a rule names is for origins with a host.
+    const harness = cleanup.harness({ kind: "unix", path: file, tls: false }, { httpHostHeader: "in.example" });
     expect((await get(harness)).body.toString()).toBe("app.example.com");
     expect((await get(harness)).body.toString()).toBe("app.example.com");
     expect(harness.logs[0]?.fields["originService"]).toBe(`unix:${file}`);
@@ -223,6 +225,26 @@ describe("an origin on a Unix socket", () => {
   });
 });
 
+/** A port that neither takes nor refuses connections. A stopped process accepts nothing: once its backlog is full, the kernel drops further attempts. */
+async function silentPort(host: string, port = 0): Promise<number> {
+  const script = `require("node:net").createServer().listen({ port: ${port}, host: "${host}", backlog: 1 }, function () {
+    process.stdout.write(String(this.address().port));
+  })`;
+  const child = cleanup.add(spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] }), (each) =>
+    each.kill("SIGKILL"),
+  );
+  const [printed]: unknown[] = await once(child.stdout, "data");
+  const taken = Number(String(printed));
+  child.kill("SIGSTOP");
+  for (let i = 0; i < 4; i++) {
+    cleanup.add(
+      net.connect(taken, host).on("error", () => {}),
+      (socket) => socket.destroy(),
+    );
+  }
+  return taken;
+}
+
 describe("an origin by name", () => {
   it("that resolves to addresses of which one refuses is reached on the other", async () => {
     const server = cleanup.add(await listen(http.createServer((_, response) => response.end("here"))), (each) =>
@@ -234,6 +256,34 @@ describe("an origin by name", () => {
       await harness.proxy.close();
     }
   });
+
+  it.runIf(process.platform === "linux")(
+    "of which two addresses do not answer is reached on the third, unless noHappyEyeballs gives each its share of the time",
+    async () => {
+      const server = await cleanup.http((_, response) => response.end("here"));
+      const addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.1"];
+      for (const address of addresses.slice(0, 2)) await silentPort(address, portOf(server));
+      const lookup = vi.spyOn(dns, "lookup");
+      lookup.mockImplementation(((_host: string, _options: object, callback: (...found: unknown[]) => void) => {
+        setImmediate(
+          callback,
+          null,
+          addresses.map((address) => ({ address, family: 4 })),
+        );
+      }) as never);
+      try {
+        const ask = async (noHappyEyeballs: boolean): Promise<string> => {
+          const options = { noHappyEyeballs, connectTimeoutMs: 4_000 };
+          const harness = cleanup.harness(urlOrigin(server, "http", "several.test"), options);
+          const stream = await get(harness);
+          return stream.head?.status === 200 ? stream.body.toString() : (await harness.outcome()).class;
+        };
+        expect(await Promise.all([ask(false), ask(true)])).toEqual(["here", "origin-timeout"]);
+      } finally {
+        lookup.mockRestore();
+      }
+    },
+  );
 
   it("with a password does not show it", async () => {
     const server = await cleanup.http((_, response) => response.end());
@@ -251,23 +301,7 @@ describe("an origin by name", () => {
   it.runIf(process.platform === "linux")(
     "that does not answer the connection attempt runs into connectTimeout",
     async () => {
-      // A stopped process accepts nothing: once its backlog is full, the kernel drops further attempts.
-      const script = `require("node:net").createServer().listen({ port: 0, host: "127.0.0.1", backlog: 1 }, function () {
-      process.stdout.write(String(this.address().port));
-    })`;
-      const child = cleanup.add(
-        spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] }),
-        (each) => each.kill("SIGKILL"),
-      );
-      const [printed]: unknown[] = await once(child.stdout, "data");
-      const port = Number(String(printed));
-      child.kill("SIGSTOP");
-      for (let i = 0; i < 4; i++) {
-        cleanup.add(
-          net.connect(port, "127.0.0.1").on("error", () => {}),
-          (socket) => socket.destroy(),
-        );
-      }
+      const port = await silentPort("127.0.0.1");
       const harness = cleanup.harness(
         { kind: "url", url: new URL(`http://127.0.0.1:${port}`) },
         { connectTimeoutMs: 100 },

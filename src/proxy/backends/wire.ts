@@ -14,11 +14,13 @@ import type { BackendContext, BackendFactory } from "./backend.ts";
 export function createWireRoute(origin: WireOrigin, options: OriginRequestOptions, context: BackendContext): WireRoute {
   const { connections, connectorId, originRoots, resources, tags } = context;
   const target = originTarget(origin, options, originRoots);
-  const names = new OriginNames(target, options);
+  // As in cloudflared: what stands at the top for all rules is meant for hosts.
+  const hostHeader = origin.kind === "unix" ? undefined : options.httpHostHeader;
+  const names = new OriginNames(target, hostHeader, options.matchSNItoHost);
   const fields = new RequestFields({
     connectorId,
     tags,
-    hostHeader: options.httpHostHeader,
+    hostHeader,
     fallbackHost: target.host,
     edited: editedNames(options.requestHeaders),
   });

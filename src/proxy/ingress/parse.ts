@@ -154,6 +154,7 @@ function warnOfNoEffect({ options, bastionMode }: OriginRequest, { kind }: Servi
   const warn = (key: string, applies: string): void =>
     scope.at(key).warning(`has no effect on this service; it is for ${applies}`);
   if (bastionMode && kind !== "bastion") warn("bastionMode", "URLs");
+  if (options.httpHostHeader !== undefined && kind === "unix") warn("httpHostHeader", "http, https, ws and wss");
   if (options.proxyType === "socks" && kind !== "tcp") warn("proxyType", "tcp, ssh, rdp and smb");
   if (options.proxyProtocol !== undefined && kind !== "tcp") warn("proxyProtocol", "tcp, ssh, rdp and smb");
   if (options.ipRules !== undefined && kind !== "socks-proxy") warn("ipRules", "socks-proxy");

@@ -321,6 +321,9 @@ describe("options without effect", () => {
       "ingress.0.originRequest.proxyProtocol",
       "ingress.0.originRequest.ipRules",
     ]);
+    expect(warningsOf({ ingress: [{ service: "unix:/x", originRequest: { httpHostHeader: "a" } }] })).toEqual([
+      expect.stringMatching(/^ingress\.0\.originRequest\.httpHostHeader: .*it is for http, https, ws and wss$/),
+    ]);
     expect(
       warningsOf({
         ingress: [
