@@ -17,9 +17,11 @@ export interface ByteChannel {
   end(): void;
 }
 
-/** Reserved for the QUIC transport: UDP sessions and ICMP. */
+/** The datagrams of one connection: UDP sessions and ICMP (wire § 6 to § 8). */
 export interface DatagramChannel {
+  /** Called with each datagram; the view is valid only during the call. */
   onDatagram: (datagram: Uint8Array) => void;
+  /** Keeps the bytes, which must not change any more. False when they don't go out: too many for the path, or the connection is gone. */
   send(datagram: Uint8Array): boolean;
 }
 
@@ -228,6 +230,39 @@ export interface RequestObserver {
   finished(outcome: RequestOutcome): void;
 }
 
+/** Why a datagram was not passed on; cloudflared's words, and `send_failed` for what did not get onto the connection to the edge. */
+export type DatagramDropReason =
+  | "write_failed"
+  | "write_deadline_exceeded"
+  | "write_full"
+  | "write_flow_unknown"
+  | "read_failed"
+  | "read_too_large"
+  | "send_failed"
+  | "malformed";
+
+/** Told what happens to UDP sessions and ICMP, by proxy/. Must not throw. `version` is that of the datagrams, `connIndex` of the connection. */
+export interface DatagramObserver {
+  sessionOpened(version: 2 | 3, connIndex: number): void;
+  /** `connIndex` is that of the connection which had it last. */
+  sessionClosed(version: 2 | 3, connIndex: number): void;
+  /** It did not come about, or ended by an error. */
+  sessionFailed(version: 2 | 3, connIndex: number): void;
+  /** Version 3: the edge asked again for a session that there is. */
+  registrationRepeated(connIndex: number): void;
+  /** Version 3: a session moved to another connection. */
+  sessionMigrated(from: number, to: number): void;
+  /** Version 3: the edge made a call of version 2. */
+  unsupportedCall(connIndex: number, command: string): void;
+  udpDropped(version: 2 | 3, connIndex: number, reason: DatagramDropReason): void;
+  icmpDropped(connIndex: number, reason: DatagramDropReason): void;
+  /** An echo request was passed on. */
+  icmpRequest(): void;
+  icmpReply(): void;
+  /** A session to the virtual DNS address. */
+  dnsSession(): void;
+}
+
 export type LogFields = Readonly<Record<string, unknown>>;
 
 export interface Logger {
@@ -326,7 +361,7 @@ export interface OriginRequestOptions {
   readonly connectTimeoutMs: number;
   /** TLS handshake. Default 10,000. */
   readonly tlsTimeoutMs: number;
-  /** TCP keep-alive period. Default 30,000; 0 = the platform's, negative = off. */
+  /** TCP keep-alive period. Default 30,000; 0 = 15,000, negative = off. */
   readonly tcpKeepAliveMs: number;
   /** Default false. */
   readonly noHappyEyeballs: boolean;

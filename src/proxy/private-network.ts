@@ -2,10 +2,10 @@
 import type { OriginRequestOptions, TcpRequest, WarpRouting } from "../types.ts";
 import { BadRequestError } from "./bad-request.ts";
 import { discardingSink } from "./direct-answers.ts";
-import { FlowLimiter, FlowLimitError } from "./flow-limiter.ts";
+import { type FlowLimiter, FlowLimitError } from "./flow-limiter.ts";
 import { defaultOriginRequest } from "./ingress/defaults.ts";
 import { literalTarget } from "./literal-target.ts";
-import { isVirtualDns, LocalResolvers } from "./local-resolvers.ts";
+import { isVirtualDns, type LocalResolvers } from "./local-resolvers.ts";
 import type { OpenConnections } from "./open-connections.ts";
 import type { OriginTarget } from "./origin-target.ts";
 import type { RequestRecord } from "./request-record.ts";
@@ -14,8 +14,9 @@ import type { UploadResources } from "./upload.ts";
 
 export interface PrivateNetworkOptions {
   readonly warpRouting: WarpRouting;
-  /** `ip:port` each; none = this machine's. */
-  readonly dnsResolvers: readonly string[];
+  /** Shared with UDP sessions. */
+  readonly flows: FlowLimiter;
+  readonly resolvers: LocalResolvers;
   readonly connections: OpenConnections;
   readonly resources: UploadResources;
 }
@@ -25,14 +26,14 @@ const DNS_OPTIONS: OriginRequestOptions = { ...defaultOriginRequest, connectTime
 
 export class PrivateNetwork {
   readonly #options: PrivateNetworkOptions;
-  readonly #flows = new FlowLimiter();
+  readonly #flows: FlowLimiter;
   readonly #resolvers: LocalResolvers;
   #dialOptions: OriginRequestOptions = defaultOriginRequest;
 
-  /** Throws an UnderpassError for a resolver that is no `ip:port`. */
   constructor(options: PrivateNetworkOptions) {
     this.#options = options;
-    this.#resolvers = new LocalResolvers(options.dnsResolvers);
+    this.#flows = options.flows;
+    this.#resolvers = options.resolvers;
     this.configure(options.warpRouting);
   }
 

@@ -13,11 +13,14 @@ import { ActiveRequests } from "./active-requests.ts";
 import type { Backend, BackendContext } from "./backends/backend.ts";
 import { createBackend } from "./backends/create.ts";
 import { BufferPool } from "./buffer-pool.ts";
+import { createDatagramProxy, type DatagramProxy, type DatagramProxyOptions } from "./datagrams.ts";
 import { discardingSink } from "./direct-answers.ts";
 import { withErrorPage } from "./error-page.ts";
 import { failRequest } from "./failed-request.ts";
+import { FlowLimiter } from "./flow-limiter.ts";
 import { FlushQueue } from "./flush-queue.ts";
 import { createRouter, type Router } from "./ingress/router.ts";
+import { LocalResolvers } from "./local-resolvers.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { PrivateNetwork } from "./private-network.ts";
 import { type ProxiedRequest, type RecordContext, RequestRecord } from "./request-record.ts";
@@ -43,6 +46,8 @@ export interface Proxy {
   /** From now on requests go by these rules; those under way keep theirs. Throws, and changes nothing, when one can't be started. */
   update(ingress: Ingress): void;
   readonly activeRequests: number;
+  /** UDP sessions and ICMP of the private network, under the same limit of flows as its TCP streams; `close` ends them too. */
+  createDatagrams(options: Pick<DatagramProxyOptions, "observer" | "icmp">): DatagramProxy;
   /** Cancels what is under way, ends every socket, and resolves when they are gone. Idempotent. */
   close(): Promise<void>;
 }
@@ -60,7 +65,10 @@ class IngressProxy implements Proxy {
   readonly #context: BackendContext;
   readonly #records: RecordContext;
   readonly #connections = new OpenConnections();
+  readonly #flows = new FlowLimiter();
+  readonly #resolvers: LocalResolvers;
   readonly #privateNetwork: PrivateNetwork;
+  readonly #datagrams: DatagramProxy[] = [];
   readonly #errorPage: ErrorPage | undefined;
   #routing: Routing;
   #closed = false;
@@ -73,12 +81,27 @@ class IngressProxy implements Proxy {
     this.#errorPage = options.errorPage;
     this.#records = { logger, observer, active: new ActiveRequests() };
     const { warpRouting } = options.ingress;
-    this.#privateNetwork = new PrivateNetwork({ warpRouting, dnsResolvers, resources, connections: this.#connections });
+    this.#resolvers = new LocalResolvers(dnsResolvers);
+    const shared = { flows: this.#flows, resolvers: this.#resolvers };
+    this.#privateNetwork = new PrivateNetwork({ warpRouting, ...shared, resources, connections: this.#connections });
     this.#routing = this.#start(options.ingress);
   }
 
   get activeRequests(): number {
     return this.#records.active.size;
+  }
+
+  createDatagrams({ observer, icmp }: Pick<DatagramProxyOptions, "observer" | "icmp">): DatagramProxy {
+    const { logger } = this.#context;
+    const datagrams = createDatagramProxy({
+      flows: this.#flows,
+      resolvers: this.#resolvers,
+      observer,
+      logger,
+      icmp,
+    });
+    this.#datagrams.push(datagrams);
+    return datagrams;
   }
 
   update(ingress: Ingress): void {
@@ -139,6 +162,7 @@ class IngressProxy implements Proxy {
 
   async close(): Promise<void> {
     this.#closed = true;
+    for (const datagrams of this.#datagrams) datagrams.close();
     for (const request of this.#records.active.all()) {
       try {
         request.cancel("shutdown");

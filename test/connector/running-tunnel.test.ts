@@ -82,6 +82,9 @@ function start(
           activeRequests: 0,
           update: (ingress) => rules.push(ingress),
           handle: (request) => handled.push(request),
+          createDatagrams: () => {
+            throw new Error("there are none over HTTP/2");
+          },
           close: () => {
             proxyClosedAt ??= Date.now();
             return Promise.resolve();

@@ -17,6 +17,8 @@ const INTERNAL: readonly string[] = [
   "CapnpError",
   "AccessKeysError",
   "StreamHeadError",
+  "DatagramError",
+  "UdpSessionError",
 ];
 
 const declared = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
