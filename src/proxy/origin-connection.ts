@@ -2,9 +2,10 @@
 import net from "node:net";
 import tls from "node:tls";
 import type { OriginRequestOptions } from "../types.ts";
-import { type ConnectionStage, connectTimeout, dialError, tlsTimeout } from "./origin-errors.ts";
+import { type ConnectionStage, connectTimeout, dialError, OriginError, tlsTimeout } from "./origin-errors.ts";
 import { OriginSocket } from "./origin-socket.ts";
-import type { OriginTarget } from "./origin-target.ts";
+import { hostPort, type OriginTarget, type TcpAddress, type UnixAddress } from "./origin-target.ts";
+import { ProxyTunnel } from "./proxy-tunnel.ts";
 
 export interface ConnectionUser {
   /** The connection is open: TLS included. */
@@ -56,6 +57,8 @@ export class OriginConnection {
   readonly #options: OriginRequestOptions;
   readonly #onClosed: () => void;
   readonly #protocols: readonly string[];
+  /** What is dialled: the proxy's, where there is one. */
+  readonly #address: TcpAddress | UnixAddress;
   #stage: ConnectionStage;
   #timer: NodeJS.Timeout | undefined;
   #paused = false;
@@ -73,7 +76,9 @@ export class OriginConnection {
     this.#options = options;
     this.#onClosed = onClosed;
     this.#protocols = protocols;
-    const { address } = target;
+    if (target.proxy?.problem !== undefined) throw new OriginError("origin-refused", "connect", target.proxy.problem);
+    const address = target.proxy?.address ?? target.address;
+    this.#address = address;
     this.#stage = address.kind === "tcp" && net.isIP(address.host) === 0 ? "dns" : "connect";
     this.socket = this.#dial();
     this.#attach();
@@ -81,7 +86,8 @@ export class OriginConnection {
   }
 
   #dial(): net.Socket {
-    const { address, tls: secure } = this.target;
+    const { proxy, tls: secure, where } = this.target;
+    const address = this.#address;
     const destination =
       address.kind === "unix"
         ? { path: address.path }
@@ -91,6 +97,19 @@ export class OriginConnection {
             autoSelectFamily: true,
             autoSelectFamilyAttemptTimeout: nextAddressMs(this.#options),
           };
+    if (proxy !== undefined && secure !== undefined) {
+      const socket = net.connect({ ...destination, allowHalfOpen: true });
+      const tunnel = new ProxyTunnel(socket, proxy, where, () => this.#connected(socket));
+      this.#watchLookup(socket);
+      tunnel.on("error", (error) => {
+        this.#gone(error);
+        this.socket.destroy();
+      });
+      return tls
+        .connect({ socket: tunnel, ...secure.connectOptions(this.#protocols) })
+        .on("data", (chunk: Buffer) => this.#received(chunk))
+        .on("close", () => tunnel.destroy());
+    }
     const options = {
       ...destination,
       // Each side ends on its own: a half-closed connection still delivers the rest of the other direction.
@@ -110,10 +129,8 @@ export class OriginConnection {
   #attach(): void {
     const { socket } = this;
     const secure = this.target.tls;
-    socket.on("lookup", (error) => {
-      if (error === null && this.#stage === "dns") this.#stage = "connect";
-    });
-    socket.on("connect", () => this.#connected());
+    this.#watchLookup(socket);
+    socket.on("connect", () => this.#connected(socket));
     if (secure !== undefined) {
       socket.on("secureConnect", () => this.#open());
       socket.on("session", (session: Buffer) => secure.remember(session));
@@ -127,11 +144,17 @@ export class OriginConnection {
     });
   }
 
-  #connected(): void {
-    const { socket } = this;
+  #watchLookup(socket: net.Socket): void {
+    socket.on("lookup", (error) => {
+      if (error === null && this.#stage === "dns") this.#stage = "connect";
+    });
+  }
+
+  /** TCP is there, and the tunnel through a proxy. */
+  #connected(socket: net.Socket): void {
     const { tlsTimeoutMs } = this.#options;
     clearTimeout(this.#timer);
-    if (this.target.address.kind === "tcp") {
+    if (this.#address.kind === "tcp") {
       socket.setNoDelay(true);
       this.#keepAlive(socket);
     }
@@ -188,7 +211,7 @@ export class OriginConnection {
   }
 
   #expire(): void {
-    const { where } = this.target;
+    const where = this.#where;
     const error =
       this.#stage === "tls"
         ? tlsTimeout(where, this.#options.tlsTimeoutMs)
@@ -206,7 +229,15 @@ export class OriginConnection {
   #gone(error: Error): void {
     const { user } = this;
     this.user = UNUSED;
-    this.#guard(() => user.onGone(this.#stage === "open" ? error : dialError(error, this.#stage, this.target.where)));
+    const isKnown = this.#stage === "open" || error instanceof OriginError;
+    this.#guard(() => user.onGone(isKnown ? error : dialError(error, this.#stage, this.#where)));
+  }
+
+  /** Whom it waits for. */
+  get #where(): string {
+    const { proxy, where } = this.target;
+    if (proxy === undefined || this.#stage === "tls" || this.#stage === "open") return where;
+    return `the proxy ${hostPort(proxy.address.host, proxy.address.port)}`;
   }
 
   /** Stops reading: the origin is held back by TCP's window. */

@@ -1,6 +1,7 @@
 /** Where an origin's sockets go: the address to dial, TLS or not, and how logs name it. */
 import net from "node:net";
 import { UnderpassError } from "../errors.ts";
+import { type Environment, environmentProxy, type OriginProxy } from "./environment-proxy.ts";
 import type { OriginRequestOptions, WireOrigin } from "../types.ts";
 import { OriginTls } from "./origin-tls.ts";
 
@@ -24,6 +25,8 @@ export interface OriginTarget {
   readonly service: string;
   /** The address as messages name it. */
   readonly where: string;
+  /** By way of which it is reached. */
+  readonly proxy?: OriginProxy | undefined;
   /** `Host` for requests that came without one. */
   readonly host: string;
 }
@@ -44,6 +47,7 @@ export function originTarget(
   origin: WireOrigin,
   options: OriginRequestOptions,
   roots: (() => readonly string[]) | undefined,
+  environment: Environment,
 ): OriginTarget {
   if (origin.kind === "unix") {
     return {
@@ -64,8 +68,12 @@ export function originTarget(
   }
   const host = url.hostname.startsWith("[") ? url.hostname.slice(1, -1) : url.hostname;
   const port = url.port === "" ? scheme.port : Number(url.port);
+  const address: TcpAddress = { kind: "tcp", host, port };
+  // Proxies don't speak HTTP/2 without TLS.
+  const isProxied = url.protocol !== "h2c:";
   return {
-    address: { kind: "tcp", host, port },
+    address,
+    proxy: isProxied ? environmentProxy(scheme.tls ? "https" : "http", address, environment) : undefined,
     tls: scheme.tls ? OriginTls.create(host, options, roots) : undefined,
     // Built from its parts: a URL may carry a password.
     service: `${url.protocol}//${url.host}`,

@@ -3,6 +3,8 @@ import { HeaderField } from "../protocol/bytes/header-field.ts";
 import { canonicalName } from "../protocol/http1/field-syntax.ts";
 import { fieldLine, hostLine, requestLine } from "../protocol/http1/request-head.ts";
 import type { HttpRequest, WebSocketRequest } from "../types.ts";
+import { BadRequestError } from "./bad-request.ts";
+import type { OriginProxy } from "./environment-proxy.ts";
 
 /** How the body travels to the origin. */
 export type BodyFraming =
@@ -63,9 +65,13 @@ export interface RequestFieldOptions {
   readonly fallbackHost: string;
   /** What the owner sets or removes, in lower case: it is not added here. */
   readonly edited?: ReadonlySet<string>;
+  /** Gets the requests, with the origin's `host:port` in their target. */
+  readonly proxied?: OriginProxy | undefined;
+  readonly authority?: string;
 }
 
 const FORWARDED_HOST = "X-Forwarded-Host";
+const PROXY_AUTHORIZATION = "Proxy-Authorization";
 
 export class RequestFields {
   readonly #options: RequestFieldOptions;
@@ -86,8 +92,10 @@ export class RequestFields {
       .map(({ name, value }) => new HeaderField(canonicalName(`Cf-Warp-Tag-${name}`), value))
       .filter(({ name }) => !edited.has(name.toLowerCase()));
     const tagLines = this.#tags.map((tag) => fieldLine(tag.name, tag.value)).join("");
-    this.#httpTail = `${tagLines}Connection: keep-alive\r\n`;
-    this.#webSocketTail = `${tagLines}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-Websocket-Version: 13\r\n\r\n`;
+    const authorization = this.#options.proxied?.authorization;
+    const ownLines = authorization === undefined ? tagLines : tagLines + fieldLine(PROXY_AUTHORIZATION, authorization);
+    this.#httpTail = `${ownLines}Connection: keep-alive\r\n`;
+    this.#webSocketTail = `${ownLines}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-Websocket-Version: 13\r\n\r\n`;
   }
 
   /** The whole head, its empty line included. */
@@ -95,9 +103,12 @@ export class RequestFields {
     const { authority, headers } = request;
     const replaced = request.kind === "websocket" ? "sec-websocket-version" : undefined;
     const forwardedHost = this.#forwardsHost ? "x-forwarded-host" : undefined;
-    let head = requestLine(request.method, target(request)) + this.#hostLines(authority);
+    const { proxied } = this.#options;
+    const credentials = proxied === undefined ? undefined : "proxy-authorization";
+    const at = proxied === undefined ? target(request) : absoluteTarget(request, this.#options.authority ?? "");
+    let head = requestLine(request.method, at) + this.#hostLines(authority);
     for (const field of headers) {
-      if (isNamed(field, replaced) || isNamed(field, forwardedHost)) continue;
+      if (isNamed(field, replaced) || isNamed(field, forwardedHost) || isNamed(field, credentials)) continue;
       head += field.line ?? lineOf(field);
     }
     if (request.kind === "websocket") return head + this.#webSocketTail;
@@ -152,4 +163,12 @@ function target(request: HttpRequest | WebSocketRequest): string {
   if (request.path !== "") return request.path;
   // RFC 9112 § 3.2.3: CONNECT has the authority in the path's place.
   return request.method === "CONNECT" ? request.authority : "/";
+}
+
+/** RFC 9112 § 3.2.2. What could name another host than the rule's is refused: proxies reach more than visitors may. */
+function absoluteTarget(request: HttpRequest | WebSocketRequest, authority: string): string {
+  const path = target(request);
+  if (request.method === "OPTIONS" && path === "*") return `http://${authority}`;
+  if (request.method !== "CONNECT" && path.startsWith("/")) return `http://${authority}${path}`;
+  throw new BadRequestError("only requests with a path can be sent through a proxy");
 }

@@ -6,6 +6,9 @@ import { defaultOriginRequest, singleService } from "../../src/proxy/ingress/def
 import { createProxy, type Proxy, type ProxyOptions } from "../../src/proxy/proxy.ts";
 import type { LogFields, Logger, Origin, OriginRequestOptions, RequestOutcome, Service } from "../../src/types.ts";
 
+// Origins are reached by the proxy that this machine may have: not here.
+for (const name of ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"]) delete process.env[name];
+
 export const CONNECTOR_ID = "0a1b2c3d-0000-4000-8000-000000000001";
 
 export const ORIGIN_REQUEST: OriginRequestOptions = defaultOriginRequest;

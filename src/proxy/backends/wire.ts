@@ -13,7 +13,7 @@ import type { BackendContext, BackendFactory } from "./backend.ts";
 /** Throws an UnderpassError for an origin that no request can be sent to. */
 export function createWireRoute(origin: WireOrigin, options: OriginRequestOptions, context: BackendContext): WireRoute {
   const { connections, connectorId, originRoots, resources, tags } = context;
-  const target = originTarget(origin, options, originRoots);
+  const target = originTarget(origin, options, originRoots, process.env);
   // As in cloudflared: what stands at the top for all rules is meant for hosts.
   const hostHeader = origin.kind === "unix" ? undefined : options.httpHostHeader;
   const names = new OriginNames(target, hostHeader, options.matchSNItoHost);
@@ -23,6 +23,9 @@ export function createWireRoute(origin: WireOrigin, options: OriginRequestOption
     hostHeader,
     fallbackHost: target.host,
     edited: editedNames(options.requestHeaders),
+    // Behind TLS, origins are reached by a tunnel through it.
+    proxied: target.tls === undefined ? target.proxy : undefined,
+    authority: target.where,
   });
   const http1 = new Http1Route(target, names, fields, options, context);
   const isHttp2 = origin.kind === "url" && origin.url.protocol === "h2c:";
