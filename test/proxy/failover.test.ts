@@ -13,6 +13,7 @@ afterEach(() => cleanup.run());
 afterEach(() => {
   vi.useRealTimers();
   vi.restoreAllMocks();
+  vi.unstubAllEnvs();
 });
 
 function urlOf(port: number, scheme = "http"): WireOrigin {
@@ -185,6 +186,21 @@ describe("several origins", () => {
       "ERR_UNDERPASS_ORIGIN_TIMEOUT",
       "ERR_UNDERPASS_ORIGIN_TLS",
     ]);
+  });
+
+  it("take over for one that can't even be dialled", async () => {
+    vi.stubEnv("HTTPS_PROXY", "socks5://127.0.0.1:1");
+    const b = await (await Origin.create("b")).open();
+    const away: WireOrigin = { kind: "url", url: new URL("https://app.test") };
+    for (const http2Origin of [false, true]) {
+      const harness = failover([away, b], { http2Origin });
+      expect([await ask(harness), await ask(harness, "!")]).toEqual(["b", "b!"]);
+      const alone = failover([away, away], { http2Origin });
+      expect(await ask(alone, "!")).toBe("502");
+      expect(alone.outcomes).toMatchObject([{ class: "origin-refused", phase: "connect" }]);
+      expect(alone.outcomes[0]?.error?.message).toMatch(/socks5:/);
+      await alone.proxy.close();
+    }
   });
 
   it("may be Unix sockets, and speak HTTP/2", async () => {

@@ -4,7 +4,7 @@
  */
 import type { HttpRequest, Logger, WebSocketRequest } from "../../types.ts";
 import { failRequest } from "../failed-request.ts";
-import type { OriginError } from "../origin-errors.ts";
+import { OriginError } from "../origin-errors.ts";
 import type { RequestRecord } from "../request-record.ts";
 import type { NextOrigin, WireRoute } from "../wire-route.ts";
 import type { BackendFactory } from "./backend.ts";
@@ -80,7 +80,14 @@ class Attempt implements NextOrigin {
     if (candidate === undefined) return false;
     this.#tried.add(candidate);
     this.#current = candidate;
-    candidate.route.serve(request, this.#record, this);
+    try {
+      candidate.route.serve(request, this.#record, this);
+    } catch (error) {
+      // There was nothing to dial with.
+      if (!(error instanceof OriginError)) throw error;
+      candidate.failed(error);
+      if (!this.serve(request)) throw error;
+    }
     return true;
   }
 
