@@ -65,7 +65,7 @@ export interface RequestFieldOptions {
   readonly fallbackHost: string;
   /** What the owner sets or removes, in lower case: it is not added here. */
   readonly edited?: ReadonlySet<string>;
-  /** Gets the requests, with the origin's `host:port` in their target. */
+  /** Gets the requests, with the origin's host in their target. */
   readonly proxied?: OriginProxy | undefined;
   readonly authority?: string;
 }

@@ -48,7 +48,7 @@ export function processSubject(name: string, command: string, args: readonly str
       const ca = join(home, "ca.pem");
       writeFileSync(ca, edge.caPem);
       const child = spawn(command, [...args, ...commandLine(edge, ca, options)], {
-        env: { PATH: process.env.PATH ?? "", HOME: home, TUNNEL_TOKEN: token },
+        env: { PATH: process.env.PATH ?? "", HOME: home, TUNNEL_TOKEN: token, ...options.environment },
         stdio: ["ignore", "ignore", "pipe"],
       });
       const log = { text: "" };
@@ -77,7 +77,8 @@ export function processSubject(name: string, command: string, args: readonly str
 export const librarySubject: Subject = {
   name: "underpass",
   start(edge, token, options): Instance {
-    const { addresses, connections, graceMs, maxActiveFlows, rpcTimeoutMs, url } = options;
+    const { addresses, connections, environment, graceMs, maxActiveFlows, rpcTimeoutMs, url } = options;
+    Object.assign(process.env, environment);
     const abort = new AbortController();
     const starting = connect({
       token,
@@ -110,6 +111,7 @@ export const librarySubject: Subject = {
         abort.abort();
         await starting.then((tunnel) => tunnel.close({ grace: 0 })).catch(() => {});
         await exit;
+        for (const name of Object.keys(environment)) Reflect.deleteProperty(process.env, name);
       },
     };
   },

@@ -137,9 +137,12 @@ describe("an http:// origin by a proxy", () => {
     const stream = await get(harness, { path: "/a%2Fb?q", headers: fieldsOf({ "proxy-authorization": "forged" }) });
     expect(stream.body.toString()).toBe("host app.example.com");
     await get(harness, { method: "OPTIONS", path: "*" });
+    vi.stubEnv("HTTP_PROXY", `127.0.0.1:${portOf(server)}`);
+    await get(cleanup.harness({ kind: "url", url: new URL("ws://usual.test") }));
     expect(asked).toEqual([
       `GET http://app.test:8443/a%2Fb?q ${CREDENTIALS}`,
       `OPTIONS http://app.test:8443 ${CREDENTIALS}`,
+      "GET http://usual.test/ -",
     ]);
     expect(JSON.stringify(harness.logs)).not.toMatch(/secret|bWU6/);
   });

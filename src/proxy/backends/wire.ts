@@ -25,7 +25,7 @@ export function createWireRoute(origin: WireOrigin, options: OriginRequestOption
     edited: editedNames(options.requestHeaders),
     // Behind TLS, origins are reached by a tunnel through it.
     proxied: target.tls === undefined ? target.proxy : undefined,
-    authority: target.where,
+    authority: target.host,
   });
   const http1 = new Http1Route(target, names, fields, options, context);
   const isHttp2 = origin.kind === "url" && origin.url.protocol === "h2c:";

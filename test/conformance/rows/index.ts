@@ -41,6 +41,7 @@ async function createWorld(subject: Subject, options: Row["own"]): Promise<World
       rpcTimeoutMs = 5_000,
       url = origin.url,
       maxActiveFlows,
+      environment = {},
     } = {}) => {
       const instance = subject.start(edge, token, {
         connections,
@@ -49,6 +50,7 @@ async function createWorld(subject: Subject, options: Row["own"]): Promise<World
         rpcTimeoutMs,
         url,
         maxActiveFlows,
+        environment,
       });
       // A row may not wait for its end.
       instance.exit.catch(() => {});

@@ -15,6 +15,8 @@ export interface StartOptions {
   readonly url?: string;
   /** Limit of flows that is given locally; default: none is. */
   readonly maxActiveFlows?: number | undefined;
+  /** Variables that it finds set; default: none. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A connector that runs. */

@@ -1,4 +1,8 @@
 /** Ingress rules and their options: case HTTP-15, and more of our own from RULE-01 on. */
+import { once } from "node:events";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import { serve } from "./configuration.ts";
 import { ask, describeHead } from "./observe.ts";
 import { type Json, type Row, type RowContext, within } from "./row.ts";
@@ -54,6 +58,56 @@ function withOptions(
       return { answer, origin: { ...origin.seen[0] } };
     },
   };
+}
+
+/** What a proxy of the environment is asked. It connects nobody; other origins of these tests are on this machine, and not its concern. */
+async function behindProxy(context: RowContext): Promise<Json> {
+  const { edge, origin } = context;
+  const asked: Json[] = [];
+  const proxy = http.createServer((request, response) => {
+    const { host = null, "proxy-authorization": credentials = null, "x-of-visitor": visitors = null } = request.headers;
+    asked.push([request.method ?? "", request.url ?? "", host, credentials, visitors]);
+    response.end("by the proxy");
+  });
+  proxy.on("connect", (request: http.IncomingMessage, socket: Duplex) => {
+    asked.push([
+      "CONNECT",
+      request.url ?? "",
+      request.headers.host ?? null,
+      request.headers["proxy-authorization"] ?? null,
+    ]);
+    socket.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  const url = `http://me:pass%20word@127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const environment = { HTTP_PROXY: url, HTTPS_PROXY: url, NO_PROXY: "direct.invalid,.below.invalid" };
+  try {
+    const ingress = [
+      { hostname: "plain.example.com", service: "http://app.invalid:8080" },
+      { hostname: "secure.example.com", service: "https://app.invalid" },
+      { hostname: "direct.example.com", service: "http://direct.invalid" },
+      { hostname: "below.example.com", service: "http://x.below.invalid" },
+      { hostname: "beside.example.com", service: "http://below.invalid" },
+      { service: origin.url },
+    ];
+    await serve(context, { ingress }, { environment });
+    const statuses: Record<string, Json> = {};
+    for (const name of ["plain", "secure", "direct", "below", "beside", "local"]) {
+      const stream = edge.openStream({
+        authority: `${name}.example.com`,
+        path: "/a%2Fb?c",
+        fields: [["x-of-visitor", "value"]],
+        end: true,
+      });
+      statuses[name] = (await within(10_000, "a head", stream.head)).status;
+      stream.resume();
+    }
+    return { statuses, asked };
+  } finally {
+    proxy.closeAllConnections();
+    proxy.close();
+  }
 }
 
 const answer = (code: number, rule: object = {}): object => ({ ...rule, service: `http_status:${code}` });
@@ -208,6 +262,12 @@ export const ruleRows: readonly Row[] = [
       }
       return hosts;
     },
+  },
+  {
+    id: "RULE-16",
+    title: "an origin for which the environment has a proxy, with TLS and without, and one that NO_PROXY names",
+    own: {},
+    run: behindProxy,
   },
   {
     id: "RULE-20",
