@@ -88,6 +88,8 @@ export class OriginConnection {
   #dial(): net.Socket {
     const { proxy, tls: secure, where } = this.target;
     const address = this.#address;
+    // May throw: before there is a socket.
+    const security = secure?.connectOptions(this.#protocols);
     const destination =
       address.kind === "unix"
         ? { path: address.path }
@@ -97,7 +99,7 @@ export class OriginConnection {
             autoSelectFamily: true,
             autoSelectFamilyAttemptTimeout: nextAddressMs(this.#options),
           };
-    if (proxy !== undefined && secure !== undefined) {
+    if (proxy !== undefined && security !== undefined) {
       const socket = net.connect({ ...destination, allowHalfOpen: true });
       const tunnel = new ProxyTunnel(socket, proxy, where, () => this.#connected(socket));
       this.#watchLookup(socket);
@@ -106,7 +108,7 @@ export class OriginConnection {
         this.socket.destroy();
       });
       return tls
-        .connect({ socket: tunnel, ...secure.connectOptions(this.#protocols) })
+        .connect({ socket: tunnel, ...security })
         .on("data", (chunk: Buffer) => this.#received(chunk))
         .on("close", () => tunnel.destroy());
     }
@@ -122,8 +124,8 @@ export class OriginConnection {
         },
       },
     };
-    if (secure === undefined) return new OriginSocket(options).connect(options);
-    return tls.connect({ ...options, ...secure.connectOptions(this.#protocols) });
+    if (security === undefined) return new OriginSocket(options).connect(options);
+    return tls.connect({ ...options, ...security });
   }
 
   #attach(): void {
