@@ -20,6 +20,9 @@ import { outcomeOfCancel, type RequestRecord } from "./request-record.ts";
 import { Splice } from "./splice.ts";
 import { Upload, type UploadResources } from "./upload.ts";
 
+/** What an address gets where there are others, if there is as much: Go's number. */
+const MIN_SHARE_MS = 2_000;
+
 export interface TcpContext {
   readonly options: OriginRequestOptions;
   readonly connections: OpenConnections;
@@ -44,6 +47,8 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
   readonly #upload: Upload;
   /** Not tried yet. */
   #targets: readonly OriginTarget[] = [];
+  /** Of connecting, to whichever. */
+  #deadline = Number.POSITIVE_INFINITY;
   #where = "";
   #connection: OriginConnection | undefined;
   #splice: Splice | undefined;
@@ -63,6 +68,8 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
   dial(targets: readonly OriginTarget[]): void {
     if (this.#done) return;
     this.#targets = targets;
+    const { connectTimeoutMs } = this.#context.options;
+    if (connectTimeoutMs > 0) this.#deadline = performance.now() + connectTimeoutMs;
     this.#dialNext();
   }
 
@@ -79,9 +86,17 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
     const { connections, options } = this.#context;
     this.#targets = others;
     this.#where = target.where;
-    this.#connection = new OriginConnection(target, options, this, () => connections.closed());
+    const limited = { ...options, connectTimeoutMs: this.#share(others.length) };
+    this.#connection = new OriginConnection(target, limited, this, () => connections.closed());
     connections.opened();
     return true;
+  }
+
+  /** One of several addresses must not use up the time of the others. 0 = no limit. */
+  #share(others: number): number {
+    if (this.#deadline === Number.POSITIVE_INFINITY) return 0;
+    const left = Math.max(1, Math.ceil(this.#deadline - performance.now()));
+    return Math.min(left, Math.max(MIN_SHARE_MS, Math.ceil(left / (others + 1))));
   }
 
   onData(chunk: Buffer): void {

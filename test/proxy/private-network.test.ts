@@ -212,6 +212,25 @@ describe("the virtual DNS address", () => {
     expect(harness.outcomes.every(({ status }) => status === 200)).toBe(true);
   });
 
+  it("shares the time to connect out among its resolvers", async () => {
+    const silent = [await cleanup.raw(), await cleanup.raw()];
+    const harness = start({}, { dnsResolvers: silent.map(({ server }) => `127.0.0.1:${portOf(server)}`) });
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+    try {
+      const stream = open(harness, "[2606:4700:cf1:2000::1]:53");
+      // The kernel's answers wait for the next turn of the loop.
+      vi.advanceTimersByTime(2_499);
+      vi.advanceTimersByTime(1);
+      vi.advanceTimersByTime(2_499);
+      expect(stream.aborted).toBe(false);
+      vi.advanceTimersByTime(1);
+      expect(stream.aborted).toBe(true);
+      expect((await harness.outcome()).error?.message).toMatch(/ within 2500 ms \(connectTimeout\)$/);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("is that address and that port alone", () => {
     const isVirtual = (destination: string): boolean => {
       const target = literalTarget(destination);
