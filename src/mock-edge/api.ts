@@ -1,7 +1,8 @@
 /** What a mock edge offers to tests and programs. */
 import type { Logger } from "../types.ts";
 import type { CertificateKind } from "./certificates.ts";
-import type { Connection, StreamRequest } from "./connection.ts";
+import type { StreamRequest } from "./carrier.ts";
+import type { Connection } from "./connection.ts";
 import type { Fault, FaultScope } from "./faults.ts";
 import type { QuickFault } from "./quick-service.ts";
 import type { Registration } from "./registration.ts";

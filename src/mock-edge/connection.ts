@@ -1,15 +1,13 @@
 /** One connection of a connector, from its TLS handshake to its end: registration, requests, shutdown (wire §§ 4, 9.5). */
 import { randomUUID } from "node:crypto";
-import type { TLSSocket } from "node:tls";
-import { ErrorCode, type Http2Options } from "../protocol/http2/types.ts";
+import { ErrorCode } from "../protocol/http2/types.ts";
 import type { RegistrationParams, RegistrationResult } from "../rpc/registration-client.ts";
 import { serveRegistration } from "../rpc/registration-server.ts";
-import { type ControlStream, openControlStream } from "./control-stream.ts";
-import { EdgeSocket } from "./edge-socket.ts";
+import type { EdgeProtocol } from "../types.ts";
+import type { Carrier, CarrierHandlers, ControlStream, StreamRequest } from "./carrier.ts";
 import type { ConnectionFault, ControlFault, FaultPlan } from "./faults.ts";
 import { breakAnswer, delay, record, type Refusal, refusalOf, type Registration } from "./registration.ts";
 import type { Verdict } from "./tunnels.ts";
-import type { Field } from "./visitor-fields.ts";
 import { VisitorStream } from "./visitor-stream.ts";
 
 export type ConnectionState =
@@ -23,23 +21,9 @@ export type ConnectionState =
   | "draining"
   | "closed";
 
-/** A stream that the edge opens. */
-export interface StreamRequest {
-  /** Default GET. */
-  readonly method?: string;
-  readonly authority: string;
-  /** Path and query; default `/`. Left out for CONNECT, as is the scheme. */
-  readonly path?: string;
-  readonly fields?: readonly Field[];
-  /** No body follows; default false. */
-  readonly end?: boolean;
-}
-
 /** What a connection needs of the edge that it belongs to. */
 export interface ConnectionHost {
-  readonly http2: Http2Options;
   readonly faults: FaultPlan;
-  readonly authority: string;
   readonly remotelyManaged: boolean;
   /** Close TCP once a connection that has unregistered has nothing left to do. */
   readonly closeDrained: boolean;
@@ -56,30 +40,13 @@ const CONTROL_END_MS = 1_000;
 
 const MALFORMED = Buffer.alloc(64, 0xff);
 
-function indexing(name: string): "index" | "name" | "never" {
-  switch (name) {
-    case "authorization":
-      return "never";
-    case "cf-ray":
-    case "content-length":
-    case "cookie":
-    case "sec-websocket-key":
-      return "name";
-    default:
-      return "index";
-  }
-}
-
 export class Connection {
   /** UUID that the edge gives the registration. */
   readonly id = randomUUID();
-  /** `ip:port` of the connector's end. */
-  readonly remoteAddress: string;
-  readonly tlsVersion: string;
   readonly closed: Promise<void>;
 
   readonly #host: ConnectionHost;
-  readonly #socket: EdgeSocket;
+  readonly #carrier: Carrier;
   readonly #streams = new Set<VisitorStream>();
   readonly #pongs: ((roundTripMs: number) => void)[] = [];
   #state: ConnectionState = "connected";
@@ -92,16 +59,13 @@ export class Connection {
   #timer: NodeJS.Timeout | undefined;
   #resolveClosed!: () => void;
 
-  constructor(socket: TLSSocket, host: ConnectionHost) {
+  constructor(carry: (handlers: CarrierHandlers) => Carrier, host: ConnectionHost) {
     this.#host = host;
-    this.remoteAddress = `${socket.remoteAddress}:${socket.remotePort}`;
-    this.tlsVersion = socket.getProtocol() ?? "";
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    this.#socket = new EdgeSocket(socket, host.http2, {
+    this.#carrier = carry({
       onReady: () => this.#openControl(),
-      onGoaway: () => {},
       onPong: (roundTripMs) => this.#pongs.shift()?.(roundTripMs),
       onClose: (error) => {
         this.#error = error;
@@ -110,6 +74,19 @@ export class Connection {
         this.#resolveClosed();
       },
     });
+  }
+
+  get protocol(): EdgeProtocol {
+    return this.#carrier.protocol;
+  }
+
+  /** `ip:port` of the connector's end. */
+  get remoteAddress(): string {
+    return this.#carrier.remoteAddress;
+  }
+
+  get tlsVersion(): string {
+    return this.#carrier.tlsVersion;
   }
 
   get state(): ConnectionState {
@@ -138,23 +115,12 @@ export class Connection {
 
   /** Whether visitors may be sent here. */
   get routable(): boolean {
-    return this.#state === "registered" && this.#socket.client.availableStreams > 0;
+    return this.#state === "registered" && this.#carrier.availableStreams > 0;
   }
 
   /** Opens a stream; undefined when the connection takes none. */
   openStream(request: StreamRequest): VisitorStream | undefined {
-    const { method = "GET", authority, path = "/", fields = [], end = false } = request;
-    const isConnect = method === "CONNECT";
-    const stream = VisitorStream.open((handler) =>
-      this.#socket.client.request(
-        (encoder) => {
-          encoder.pseudo(method, isConnect ? undefined : "https", authority, isConnect ? undefined : path);
-          for (const [name, value] of fields) encoder.field(name, value, indexing(name));
-        },
-        end,
-        handler,
-      ),
-    );
+    const stream = VisitorStream.open((handler) => this.#carrier.open(request, handler));
     if (stream === undefined) return undefined;
     this.#streams.add(stream);
     stream.once("close", () => {
@@ -162,7 +128,7 @@ export class Connection {
       this.#closeIfDrained();
     });
     // The head has ended this side already; the Duplex has to know it too.
-    if (end) stream.end();
+    if (request.end === true) stream.end();
     if (--this.#requestsLeft <= 0) setImmediate(() => this.drop());
     return stream;
   }
@@ -172,21 +138,21 @@ export class Connection {
     return new Promise((resolve, reject) => {
       this.#pongs.push(resolve);
       void this.closed.then(() => reject(new Error("the connection closed before the PING was answered")));
-      this.#socket.ping();
+      this.#carrier.ping();
     });
   }
 
   goaway(code: number = ErrorCode.NO_ERROR): void {
-    this.#socket.client.goaway(code);
+    this.#carrier.goaway(code);
   }
 
   /** Stops reading and writing, as if the edge's machine were gone. */
   freeze(): void {
-    this.#socket.freeze();
+    this.#carrier.freeze();
   }
 
   thaw(): void {
-    this.#socket.thaw();
+    this.#carrier.thaw();
   }
 
   endControlStream(): void {
@@ -199,17 +165,17 @@ export class Connection {
 
   /** Writes bytes of the caller's own between two frames, e.g. a frame that breaks the protocol. */
   sendRaw(bytes: Uint8Array): void {
-    this.#socket.writeRaw(bytes);
+    this.#carrier.writeRaw(bytes);
   }
 
   /** Sends what is queued, then closes TCP. */
   close(): void {
-    this.#socket.close();
+    this.#carrier.close();
   }
 
   /** Closes TCP at once. */
   drop(): void {
-    this.#socket.drop();
+    this.#carrier.drop();
   }
 
   #become(state: ConnectionState): void {
@@ -221,7 +187,7 @@ export class Connection {
   #openControl(): void {
     const fault = this.#host.faults.control();
     if (fault?.kind === "no-control-stream") return;
-    const control = openControlStream(this.#socket.client, this.#host.authority, () => this.#onControlEnd());
+    const control = this.#carrier.openControl(() => this.#onControlEnd());
     if (control === undefined) return;
     this.#control = control;
     if (fault === undefined) this.#serve(control);
@@ -295,7 +261,7 @@ export class Connection {
   #accept(params: RegistrationParams): RegistrationResult {
     // The answer leaves first; visitors come behind it.
     setImmediate(() => {
-      this.#socket.flush();
+      this.#carrier.flush();
       this.#become("registered");
       const fault = this.#host.faults.connection(params);
       if (fault !== undefined) this.#suffer(fault);

@@ -1,13 +1,7 @@
 /** The control stream as a byte channel (wire § 4.9): the connector speaks Cap'n Proto RPC on it, as the client. */
 import { ErrorCode, type Http2ClientConnection, type Http2Stream } from "../protocol/http2/types.ts";
 import type { ByteChannel } from "../types.ts";
-
-export interface ControlStream {
-  readonly channel: ByteChannel;
-  /** Ends the edge's side. */
-  end(): void;
-  reset(code?: number): void;
-}
+import type { ControlStream } from "./carrier.ts";
 
 /** Opens it; `onEnd` is called once, when the connector has ended its side or the stream is gone. */
 export function openControlStream(

@@ -4,12 +4,15 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import tls, { type TLSSocket } from "node:tls";
+import type { Http2Options } from "../protocol/http2/types.ts";
 import type { Logger } from "../types.ts";
 import type { ConnectionFilter, MockEdge, MockEdgeOptions, WaitOptions } from "./api.ts";
 import { createAuthority } from "./ca.ts";
 import { type CertificateKind, certificate, EDGE_NAMES } from "./certificates.ts";
-import { Connection, type ConnectionHost, type StreamRequest } from "./connection.ts";
+import type { StreamRequest } from "./carrier.ts";
+import { Connection, type ConnectionHost } from "./connection.ts";
 import { type Fault, FaultPlan, type FaultScope } from "./faults.ts";
+import { Http2Carrier } from "./http2-carrier.ts";
 import { type Listening, listen } from "./listen.ts";
 import { createPublicListener } from "./public-listener.ts";
 import { createQuickService, type QuickFault } from "./quick-service.ts";
@@ -257,28 +260,28 @@ class Edge implements MockEdge {
       // A pre-check only wants to see that the handshake works.
       socket.resume();
     } else {
-      const connection = new Connection(socket, host);
+      const options = this.#http2Options;
+      const connection = new Connection((handlers) => new Http2Carrier(socket, options, EDGE_NAME, handlers), host);
       this.#router.add(connection);
       this.#onState(connection);
     }
   }
 
-  #connectionHost(): ConnectionHost {
-    const {
-      pingIntervalMs = PING_INTERVAL_MS,
-      pingTimeoutMs = PING_TIMEOUT_MS,
-      acceptAnyToken = false,
-    } = this.#options;
-    const { initialWindowSize, connectionWindowSize, remotelyManaged = true, closeDrained = true } = this.#options;
+  get #http2Options(): Http2Options {
+    const { pingIntervalMs = PING_INTERVAL_MS, pingTimeoutMs = PING_TIMEOUT_MS } = this.#options;
+    const { initialWindowSize, connectionWindowSize } = this.#options;
     return {
-      http2: {
-        pingIntervalMs,
-        pingTimeoutMs,
-        ...(initialWindowSize === undefined ? {} : { initialWindowSize }),
-        ...(connectionWindowSize === undefined ? {} : { connectionWindowSize }),
-      },
+      pingIntervalMs,
+      pingTimeoutMs,
+      ...(initialWindowSize === undefined ? {} : { initialWindowSize }),
+      ...(connectionWindowSize === undefined ? {} : { connectionWindowSize }),
+    };
+  }
+
+  #connectionHost(): ConnectionHost {
+    const { acceptAnyToken = false, remotelyManaged = true, closeDrained = true } = this.#options;
+    return {
       faults: this.#faults,
-      authority: EDGE_NAME,
       remotelyManaged,
       closeDrained,
       verify: ({ tunnelId, accountTag, tunnelSecret }) =>

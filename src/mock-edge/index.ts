@@ -4,7 +4,8 @@
  */
 export type { ConnectionFilter, MockEdge, MockEdgeOptions, WaitOptions } from "./api.ts";
 export type { CertificateKind } from "./certificates.ts";
-export type { Connection, ConnectionState, StreamRequest } from "./connection.ts";
+export type { StreamRequest } from "./carrier.ts";
+export type { Connection, ConnectionState } from "./connection.ts";
 export { startMockEdge } from "./edge.ts";
 export type { Fault, FaultScope } from "./faults.ts";
 export type { QuickFault } from "./quick-service.ts";

@@ -5,10 +5,12 @@
 import { UnderpassError } from "../errors.ts";
 import type { Field } from "./visitor-fields.ts";
 
-/** A response head as it came over HTTP/2. */
+/** A response head as it came over the wire. */
 export interface WireHead {
   readonly status: number;
   readonly fields: readonly Field[];
+  /** What it says, where it says so plainly: on QUIC. */
+  readonly answer?: ConnectorAnswer;
 }
 
 export interface ConnectorAnswer {
@@ -69,6 +71,7 @@ function wireField(head: WireHead, name: string): string | undefined {
 
 /** Throws ConnectorAnswerError. */
 export function readAnswer(head: WireHead): ConnectorAnswer {
+  if (head.answer !== undefined) return head.answer;
   const serialised = wireField(head, "cf-cloudflared-response-headers");
   return {
     status: head.status,

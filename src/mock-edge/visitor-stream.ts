@@ -2,13 +2,8 @@
 import { Duplex } from "node:stream";
 import { UnderpassError } from "../errors.ts";
 import { HeaderField } from "../protocol/bytes/header-field.ts";
-import {
-  ErrorCode,
-  type Http2Stream,
-  type Http2StreamHandler,
-  type ResponseHeadFields,
-  type StreamCancel,
-} from "../protocol/http2/types.ts";
+import { ErrorCode, type StreamCancel } from "../protocol/http2/types.ts";
+import type { CarriedStream, CarriedStreamHandler } from "./carrier.ts";
 import type { WireHead } from "./response-head.ts";
 import type { Field } from "./visitor-fields.ts";
 
@@ -43,7 +38,7 @@ function fieldPairs(fields: readonly HeaderField[]): Field[] {
 type Done = (error?: Error | null) => void;
 
 /** Opens the stream; undefined when the connection takes no more. */
-export type Opener = (handler: Http2StreamHandler) => Http2Stream | undefined;
+export type Opener = (handler: CarriedStreamHandler) => CarriedStream | undefined;
 
 /**
  * Half-close is kept apart: ending the writable side leaves the readable one open. Destroying it resets the stream.
@@ -55,7 +50,7 @@ export class VisitorStream extends Duplex {
   /** Trailers of the connector, once the readable side has ended. */
   trailers: readonly Field[] = [];
 
-  readonly #stream: Http2Stream;
+  readonly #stream: CarriedStream;
   #resolveHead!: (head: WireHead) => void;
   #rejectHead!: (error: Error) => void;
   #ownTrailers: readonly Field[] = [];
@@ -82,7 +77,7 @@ export class VisitorStream extends Duplex {
     return visitor;
   }
 
-  constructor(stream: Http2Stream) {
+  constructor(stream: CarriedStream) {
     super({ emitClose: true });
     this.#stream = stream;
     this.head = new Promise((resolve, reject) => {
@@ -109,8 +104,8 @@ export class VisitorStream extends Duplex {
     this.destroy(new VisitorStreamError("the visitor cancelled the stream", code));
   }
 
-  onResponse(head: ResponseHeadFields): void {
-    this.#resolveHead({ status: head.status, fields: fieldPairs(head.fields) });
+  onResponse(head: WireHead): void {
+    this.#resolveHead(head);
   }
 
   onData(chunk: Buffer): void {

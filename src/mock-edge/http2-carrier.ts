@@ -2,36 +2,58 @@
 import type { TLSSocket } from "node:tls";
 import { createHttp2Client } from "../protocol/http2/client.ts";
 import type { Http2ClientConnection, Http2Options } from "../protocol/http2/types.ts";
-
-export interface EdgeSocketHandlers {
-  /** The connector's SETTINGS have come. */
-  onReady(): void;
-  onGoaway(code: number): void;
-  onPong(roundTripMs: number): void;
-  /** The socket is gone; called once. */
-  onClose(error: Error | undefined): void;
-}
+import type { ByteChannel } from "../types.ts";
+import type {
+  CarriedStream,
+  CarriedStreamHandler,
+  Carrier,
+  CarrierHandlers,
+  ControlStream,
+  StreamRequest,
+} from "./carrier.ts";
+import { openControlStream } from "./control-stream.ts";
 
 /** How long last bytes may take before the socket is torn down. */
 const LINGER_MS = 1_000;
 
-export class EdgeSocket {
+function indexing(name: string): "index" | "name" | "never" {
+  switch (name) {
+    case "authorization":
+      return "never";
+    case "cf-ray":
+    case "content-length":
+    case "cookie":
+    case "sec-websocket-key":
+      return "name";
+    default:
+      return "index";
+  }
+}
+
+export class Http2Carrier implements Carrier {
+  readonly protocol = "http2";
+  readonly remoteAddress: string;
+  readonly tlsVersion: string;
   readonly client: Http2ClientConnection;
   readonly #socket: TLSSocket;
+  readonly #authority: string;
   #error: Error | undefined;
   #scheduled = false;
   #frozen = false;
   #timer: NodeJS.Timeout | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
 
-  constructor(socket: TLSSocket, options: Http2Options, handlers: EdgeSocketHandlers) {
+  /** @param authority the edge's own name, for the control stream */
+  constructor(socket: TLSSocket, options: Http2Options, authority: string, handlers: CarrierHandlers) {
     this.#socket = socket;
+    this.#authority = authority;
+    this.remoteAddress = `${socket.remoteAddress}:${socket.remotePort}`;
+    this.tlsVersion = socket.getProtocol() ?? "";
     this.client = createHttp2Client(
       options,
       {
         onOutput: () => this.#schedule(),
         onReady: () => handlers.onReady(),
-        onGoaway: (code) => handlers.onGoaway(code),
         onPong: (roundTripMs) => handlers.onPong(roundTripMs),
         onError: (error) => {
           this.#error ??= error;
@@ -57,8 +79,40 @@ export class EdgeSocket {
     this.#arm();
   }
 
-  get destroyed(): boolean {
-    return this.#socket.destroyed;
+  get availableStreams(): number {
+    return this.client.availableStreams;
+  }
+
+  openControl(onEnd: () => void): ControlStream | undefined {
+    return openControlStream(this.client, this.#authority, onEnd);
+  }
+
+  open(request: StreamRequest, handler: CarriedStreamHandler): CarriedStream | undefined {
+    const { method = "GET", authority, path = "/", fields = [], end = false } = request;
+    const isConnect = method === "CONNECT";
+    return this.client.request(
+      (encoder) => {
+        encoder.pseudo(method, isConnect ? undefined : "https", authority, isConnect ? undefined : path);
+        for (const [name, value] of fields) encoder.field(name, value, indexing(name));
+      },
+      end,
+      {
+        onResponse: ({ status, fields }) =>
+          handler.onResponse({ status, fields: fields.map(({ name, value }) => [name, value]) }),
+        onData: (chunk) => handler.onData(chunk),
+        onEnd: (trailers) => handler.onEnd(trailers),
+        onCancel: (cancel) => handler.onCancel(cancel),
+        onWritable: () => handler.onWritable(),
+      },
+    );
+  }
+
+  openRpc(): ByteChannel | undefined {
+    return undefined;
+  }
+
+  goaway(code: number): void {
+    this.client.goaway(code);
   }
 
   ping(): void {
