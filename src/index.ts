@@ -26,6 +26,7 @@ export {
   AbortError,
   ConnectionLostError,
   ControlStreamTimeoutError,
+  EdgeUnreachableError,
   HealthCheckError,
   RegistrationRefusedError,
 } from "./connector/errors.ts";

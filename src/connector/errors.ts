@@ -20,6 +20,18 @@ export class RegistrationRefusedError extends UnderpassError {
   }
 }
 
+/** Neither transport reaches the edge. */
+export class EdgeUnreachableError extends UnderpassError {
+  readonly quic: Error;
+  readonly http2: Error;
+
+  constructor(quic: Error, http2: Error) {
+    super("ERR_UNDERPASS_EDGE_UNREACHABLE", `${http2.message}; QUIC: ${quic.message}`, { cause: http2 });
+    this.quic = quic;
+    this.http2 = http2;
+  }
+}
+
 /** The edge accepted the connection but never opened its control stream. */
 export class ControlStreamTimeoutError extends UnderpassError {
   constructor(timeoutMs: number) {

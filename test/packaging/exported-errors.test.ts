@@ -17,6 +17,8 @@ const INTERNAL: readonly string[] = [
   "CapnpError",
   "AccessKeysError",
   "StreamHeadError",
+  "TransportError",
+  "QuicConnectionError",
   "DatagramError",
   "UdpSessionError",
 ];

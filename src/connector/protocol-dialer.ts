@@ -1,0 +1,127 @@
+/**
+ * Which transport a connection takes (`protocol`: quic, http2 or auto). `auto` tries both, QUIC a little earlier, and takes what
+ * answers first: a network that drops UDP costs a moment and not the minutes of a fallback after failures. What worked is
+ * remembered for the next connection; while that is HTTP/2, QUIC is asked for again from time to time, and connections move
+ * back to it one by one.
+ */
+import type { EdgeAddress, EdgeConnection, EdgeProtocol, Logger } from "../types.ts";
+import { asError, EdgeUnreachableError } from "./errors.ts";
+
+/** QUIC's start before HTTP/2: more than a handshake takes on most ways to the edge, little to wait where UDP is dropped. */
+export const HEAD_START_MS = 300;
+
+export interface DialAttempt {
+  readonly connIndex: number;
+  readonly address: EdgeAddress;
+  readonly signal: AbortSignal;
+}
+
+export type Dial = (attempt: DialAttempt) => Promise<EdgeConnection>;
+
+export interface ProtocolDialerOptions {
+  readonly dials: Readonly<Record<EdgeProtocol, Dial>>;
+  readonly logger: Logger;
+}
+
+export class ProtocolDialer {
+  readonly #options: ProtocolDialerOptions;
+  /** What answered last; undefined before anything did. */
+  #known: EdgeProtocol | undefined;
+
+  constructor(options: ProtocolDialerOptions) {
+    this.#options = options;
+  }
+
+  /** HTTP/2 is in use because QUIC did not answer. */
+  get fellBack(): boolean {
+    return this.#known === "http2";
+  }
+
+  /** Rejects with EdgeUnreachableError, or with the signal's reason. */
+  async dial(attempt: DialAttempt): Promise<EdgeConnection> {
+    const connection = await this.#race(attempt, this.#known === "http2" ? ["http2", "quic"] : ["quic", "http2"]);
+    const { protocol } = connection;
+    if (protocol !== this.#known) {
+      const { connIndex } = attempt;
+      if (protocol === "http2") {
+        this.#options.logger.info("QUIC does not get through: using HTTP/2", { connIndex, protocol });
+      } else if (this.#known === "http2") {
+        this.#options.logger.info("QUIC gets through again", { connIndex, protocol });
+      }
+    }
+    this.#known = protocol;
+    return connection;
+  }
+
+  /** Whether QUIC reaches the edge now. Where it does, the next connections take it. */
+  async probe(attempt: DialAttempt): Promise<boolean> {
+    try {
+      const connection = await this.#options.dials.quic(attempt);
+      this.#known = "quic";
+      await connection.close({ kind: "shutdown" });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** The second starts after the head start, or as soon as the first has failed. The loser is broken off. */
+  #race(attempt: DialAttempt, order: readonly [EdgeProtocol, EdgeProtocol]): Promise<EdgeConnection> {
+    const { signal } = attempt;
+    return new Promise((resolve, reject) => {
+      const giveUp = { quic: new AbortController(), http2: new AbortController() };
+      const errors: Partial<Record<EdgeProtocol, Error>> = {};
+      let won = false;
+      let second = false;
+      let timer: NodeJS.Timeout | undefined;
+      const settle = (): void => {
+        won = true;
+        clearTimeout(timer);
+        signal.removeEventListener("abort", abort);
+      };
+      const abort = (): void => {
+        if (won) return;
+        settle();
+        giveUp.quic.abort(signal.reason);
+        giveUp.http2.abort(signal.reason);
+        reject(signal.reason);
+      };
+      const startSecond = (): void => {
+        if (won || second) return;
+        second = true;
+        clearTimeout(timer);
+        start(order[1]);
+      };
+      const failed = (protocol: EdgeProtocol, reason: unknown): void => {
+        if (won) return;
+        errors[protocol] = asError(reason);
+        startSecond();
+        const { quic, http2 } = errors;
+        if (quic === undefined || http2 === undefined) return;
+        settle();
+        reject(new EdgeUnreachableError(quic, http2));
+      };
+      const start = (protocol: EdgeProtocol): void => {
+        this.#options.dials[protocol]({ ...attempt, signal: giveUp[protocol].signal }).then(
+          (connection) => {
+            if (won) {
+              void connection.close({ kind: "shutdown" });
+              return;
+            }
+            settle();
+            giveUp[protocol === "quic" ? "http2" : "quic"].abort(new Error("the other transport was faster"));
+            resolve(connection);
+          },
+          (reason: unknown) => failed(protocol, reason),
+        );
+      };
+      if (signal.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      signal.addEventListener("abort", abort, { once: true });
+      timer = setTimeout(startSecond, HEAD_START_MS);
+      start(order[0]);
+    });
+  }
+}
