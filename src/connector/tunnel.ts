@@ -5,7 +5,7 @@ import { dialHttp2 } from "../edge/http2.ts";
 import { trustAnchors } from "../edge/roots.ts";
 import { createEdgeTls } from "../edge/tls.ts";
 import { createProbe } from "../health/probe.ts";
-import { createMemoryBudget } from "../protocol/http2/budget.ts";
+import { createMemoryBudget } from "../protocol/memory-budget/budget.ts";
 import { createProxy } from "../proxy/proxy.ts";
 import { createRegistrationClient } from "../rpc/registration-client.ts";
 import type { LogFields, Logger } from "../types.ts";

@@ -4,13 +4,8 @@
  */
 import type { TLSSocket } from "node:tls";
 import { createHttp2Server } from "../protocol/http2/server.ts";
-import {
-  ErrorCode,
-  type Http2Connection,
-  type Http2Stream,
-  type MemoryBudget,
-  type RequestHead,
-} from "../protocol/http2/types.ts";
+import { ErrorCode, type Http2Connection, type Http2Stream, type RequestHead } from "../protocol/http2/types.ts";
+import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
 import type {
   ByteChannel,
   CancelReason,

@@ -13,7 +13,7 @@ import { describe, expect, it } from "vitest";
 import { dialHttp2 } from "../../src/edge/http2.ts";
 import { createEdgeTls } from "../../src/edge/tls.ts";
 import { createAuthority } from "../../src/mock-edge/ca.ts";
-import { createMemoryBudget } from "../../src/protocol/http2/budget.ts";
+import { createMemoryBudget } from "../../src/protocol/memory-budget/budget.ts";
 import type { EdgeConnection } from "../../src/types.ts";
 import { findPeer, required, skipWithout } from "../peers.ts";
 import { echoProxy, listen, silentLogger } from "./connector-parts.ts";

@@ -4,7 +4,7 @@
  * Whatever happens: no connection error, no byte lost or changed, and in the end nothing is held.
  */
 import { describe, expect, it } from "vitest";
-import { createMemoryBudget } from "../../src/protocol/http2/budget.ts";
+import { createMemoryBudget } from "../../src/protocol/memory-budget/budget.ts";
 import { createHttp2Client } from "../../src/protocol/http2/client.ts";
 import { createHttp2Server } from "../../src/protocol/http2/server.ts";
 import { HeaderField } from "../../src/protocol/bytes/header-field.ts";

@@ -3,7 +3,7 @@
  * list means, differs: server.ts, client.ts. Connection errors are thrown, and caught where bytes or time come in.
  */
 import type { HeaderField } from "../bytes/header-field.ts";
-import { Budget, createMemoryBudget } from "./budget.ts";
+import { Budget, createMemoryBudget } from "../memory-budget/budget.ts";
 import { ControlFrames } from "./control-frames.ts";
 import { Http2ConnectionError, protocolError, streamClosedError } from "./errors.ts";
 import { Floods } from "./floods.ts";

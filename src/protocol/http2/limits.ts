@@ -11,16 +11,6 @@ export const MAX_FRAME_SIZE = MIB;
 export const MAX_HEADER_LIST_SIZE = 1_048_896;
 export const HEADER_TABLE_SIZE = 4096;
 
-/** What all streams of a tunnel may hold that nobody has taken yet. */
-export const DEFAULT_MEMORY_LIMIT = 256 * MIB;
-
-/** A stream's window from half of the memory limit on: thousands of stalled streams then fit into the other half. */
-export const PRESSED_STREAM_WINDOW = 64 * KIB;
-
-/** Received chunks below this count for CHUNK_OVERHEAD more: a window filled with 1-byte DATA frames costs its consumer an object for each byte. */
-export const SMALL_CHUNK = 256;
-export const CHUNK_OVERHEAD = 128;
-
 /** Output that the socket has not taken yet, from which on DATA waits in its stream: 1 MiB was measured better than 4, and what waits here delays PING and HEADERS. */
 export const MAX_UNFLUSHED = MIB;
 

@@ -11,7 +11,8 @@
  * so a change by some delta moves receiveWindow by that delta. A larger window counts from when we announce it, a smaller one
  * from its acknowledgement on; one change is under way at a time.
  */
-import type { Budget } from "./budget.ts";
+import type { Budget } from "../memory-budget/budget.ts";
+import { PRESSED_STREAM_WINDOW } from "../memory-budget/limits.ts";
 import { flowControlError } from "./errors.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import { INITIAL_WINDOW, Setting } from "./frames.ts";
@@ -103,20 +104,13 @@ export class Receiver {
 
   /** Content goes to its consumer. May evict streams, this one included. */
   hold(stream: Stream, bytes: number): void {
-    const overhead = bytes < limits.SMALL_CHUNK ? limits.CHUNK_OVERHEAD : 0;
-    stream.chunkOverhead += overhead;
-    this.#budget.hold(stream, bytes + overhead);
+    this.#budget.holdContent(stream, bytes);
   }
 
   /** The consumer has taken `bytes`. After the end of the stream that only settles the budget. */
   consumed(stream: Stream, bytes: number): void {
-    const held = stream.heldBytes - stream.queuedBytes - stream.chunkOverhead;
-    const taken = Math.min(bytes, held);
-    if (taken <= 0) return;
-    const overhead = Math.ceil((stream.chunkOverhead * taken) / held);
-    stream.chunkOverhead -= overhead;
-    this.#budget.give(stream, taken + overhead);
-    this.credit(stream, taken);
+    const taken = this.#budget.giveContent(stream, bytes);
+    if (taken > 0) this.credit(stream, taken);
   }
 
   /** Lets the peer send `bytes` more, once it is worth a frame. */
@@ -136,7 +130,7 @@ export class Receiver {
 
   get #wantedWindow(): number {
     return this.#budget.pressed
-      ? Math.min(limits.PRESSED_STREAM_WINDOW, this.#largestStreamWindow)
+      ? Math.min(PRESSED_STREAM_WINDOW, this.#largestStreamWindow)
       : this.#largestStreamWindow;
   }
 

@@ -4,7 +4,7 @@
  * answer does not hold up the small ones.
  */
 import type { HeaderField } from "../bytes/header-field.ts";
-import type { Budget } from "./budget.ts";
+import type { Budget } from "../memory-budget/budget.ts";
 import { flowControlError } from "./errors.ts";
 import type { Floods } from "./floods.ts";
 import type { FrameWriter } from "./frame-writer.ts";

@@ -1,6 +1,6 @@
 /** One stream's state (RFC 9113 § 5.1), and what its user may do. The connection does what concerns more than one stream. */
 import type { HeaderField } from "../bytes/header-field.ts";
-import type { Holder } from "./budget.ts";
+import type { ContentHolder, Holder } from "../memory-budget/budget.ts";
 import type { FieldEncoder, Http2Stream, Http2StreamHandler } from "./types.ts";
 
 /** What a stream needs of its connection. */
@@ -18,7 +18,7 @@ export interface StreamOwner {
 /** Nobody listens. What arrives is held until the memory budget has enough of it. */
 const UNATTENDED: Http2StreamHandler = { onData() {}, onEnd() {}, onCancel() {}, onWritable() {} };
 
-export class Stream implements Http2Stream, Holder {
+export class Stream implements Http2Stream, ContentHolder {
   readonly id: number;
   handler: Http2StreamHandler = UNATTENDED;
   closed = false;

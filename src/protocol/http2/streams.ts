@@ -1,6 +1,6 @@
 /** All streams of a connection: how they begin, what their users ask of them, and the many ways in which they end (RFC 9113 § 5.1). */
 import type { HeaderField } from "../bytes/header-field.ts";
-import type { Budget } from "./budget.ts";
+import type { Budget } from "../memory-budget/budget.ts";
 import type { Floods } from "./floods.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import type { Output } from "./output.ts";

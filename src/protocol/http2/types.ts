@@ -3,6 +3,7 @@
  * monotonic) go in; bytes, calls on the handlers and one deadline come out. No method throws on what the peer sends.
  */
 import type { HeaderField } from "../bytes/header-field.ts";
+import type { MemoryBudget } from "../memory-budget/budget.ts";
 
 /** RFC 9113 § 7. */
 export const ErrorCode = {
@@ -126,17 +127,8 @@ export interface Http2Options {
   /** Milliseconds without any frame after which a PING is sent, and the time it may take; 0 = no watchdog. */
   readonly pingIntervalMs?: number;
   readonly pingTimeoutMs?: number;
-  /** Shared by all connections of a process or tunnel. */
+  /** Shared by all connections of a process or tunnel; made by `createMemoryBudget`. */
   readonly budget?: MemoryBudget;
-}
-
-/**
- * One cap on what all streams hold: received and not taken by their consumers, or queued and not allowed by the peer's windows
- * (ARCHITECTURE.md, flow control). Made by `createMemoryBudget` of budget.ts.
- */
-export interface MemoryBudget {
-  readonly limit: number;
-  readonly held: number;
 }
 
 export interface Http2Connection {

@@ -1,6 +1,6 @@
 /** One origin over sockets. */
 import type { OriginRequestOptions, WireOrigin } from "../../types.ts";
-import { createMemoryBudget } from "../../protocol/http2/budget.ts";
+import { createMemoryBudget } from "../../protocol/memory-budget/budget.ts";
 import { editedNames } from "../edits/header-edits.ts";
 import { Http1Route } from "../http1-route.ts";
 import { Http2Route } from "../http2-route.ts";

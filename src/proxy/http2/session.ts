@@ -7,8 +7,8 @@ import {
   type Http2ClientConnection,
   type Http2Stream,
   type Http2StreamHandler,
-  type MemoryBudget,
 } from "../../protocol/http2/types.ts";
+import type { MemoryBudget } from "../../protocol/memory-budget/budget.ts";
 import type { OriginRequestOptions } from "../../types.ts";
 import type { Flushable, FlushQueue } from "../flush-queue.ts";
 import { type ConnectionUser, OriginConnection } from "../origin-connection.ts";

@@ -1,6 +1,6 @@
 /** Flow control by the design's rule: windows of streams follow their consumers, the connection's follows arrival, one budget bounds it all. */
 import { describe, expect, it } from "vitest";
-import { createMemoryBudget } from "../../../src/protocol/http2/budget.ts";
+import { createMemoryBudget } from "../../../src/protocol/memory-budget/budget.ts";
 import type { Http2Stream } from "../../../src/protocol/http2/types.ts";
 import { createPair, get, type Pair, post, recorder } from "./pair.ts";
 

@@ -1,6 +1,6 @@
 /** One budget for all connections of a tunnel: what streams hold stays under it, and the silent ones pay. */
 import { describe, expect, it } from "vitest";
-import { createMemoryBudget } from "../../../src/protocol/http2/budget.ts";
+import { createMemoryBudget } from "../../../src/protocol/memory-budget/budget.ts";
 import type { Http2Stream } from "../../../src/protocol/http2/types.ts";
 import { createPair, get, type Pair, post, recorder } from "./pair.ts";
 import { frame, PREFACE, rawServer, SETTINGS_ACK, POST, Type, uint32 } from "./raw.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createMemoryBudget, type Holder } from "../../../src/protocol/http2/budget.ts";
+import { createMemoryBudget, type Holder } from "../../../src/protocol/memory-budget/budget.ts";
 import { createHttp2Server } from "../../../src/protocol/http2/server.ts";
 
 function holders(evicted: string[], ...names: string[]): Holder[] {

@@ -3,8 +3,7 @@
  * received that their consumers have not taken, and bytes to be sent that windows don't allow yet. From half of the cap on
  * windows shrink; at the cap the stream is reset that has gone longest without anybody taking anything of it.
  */
-import { DEFAULT_MEMORY_LIMIT } from "./limits.ts";
-import type { MemoryBudget } from "./types.ts";
+import { CHUNK_OVERHEAD, DEFAULT_MEMORY_LIMIT, SMALL_CHUNK } from "./limits.ts";
 
 /** What the budget knows of a stream: a link of a list in the order of the last sign of life. Owned by the budget. */
 export interface Holder {
@@ -13,6 +12,18 @@ export interface Holder {
   newerHolder: Holder | undefined;
   /** Nobody has taken anything of this one for longest: reset it. It no longer counts, as its consumer is told to drop what it holds. */
   evict(): void;
+}
+
+/** A stream with a receiving side: what it holds is content received, the overhead of its small chunks, and output that is queued. */
+export interface ContentHolder extends Holder {
+  queuedBytes: number;
+  chunkOverhead: number;
+}
+
+/** What its users see of it. Made by `createMemoryBudget`. */
+export interface MemoryBudget {
+  readonly limit: number;
+  readonly held: number;
 }
 
 export class Budget implements MemoryBudget {
@@ -67,6 +78,24 @@ export class Budget implements MemoryBudget {
     this.#remove(holder);
     if (holder.heldBytes > 0) this.#append(holder);
     if (this.#pressed) this.#press();
+  }
+
+  /** Content goes to its consumer, in one chunk. May evict, the holder itself included. */
+  holdContent(holder: ContentHolder, bytes: number): void {
+    const overhead = bytes < SMALL_CHUNK ? CHUNK_OVERHEAD : 0;
+    holder.chunkOverhead += overhead;
+    this.hold(holder, bytes + overhead);
+  }
+
+  /** The consumer has taken `bytes` of the content. Returns how many of them were held. */
+  giveContent(holder: ContentHolder, bytes: number): number {
+    const held = holder.heldBytes - holder.queuedBytes - holder.chunkOverhead;
+    const taken = Math.min(bytes, held);
+    if (taken <= 0) return 0;
+    const overhead = Math.ceil((holder.chunkOverhead * taken) / held);
+    holder.chunkOverhead -= overhead;
+    this.give(holder, taken + overhead);
+    return taken;
   }
 
   /** Nothing of the stream is held any more. */
