@@ -1,0 +1,135 @@
+/**
+ * Bytes of one direction from when they are written until they are acknowledged:
+ *
+ *   0 ─ acknowledged, dropped ─ start ─ sent, some acknowledged, some lost ─ next ─ never sent ─ end
+ *
+ * Kept in blocks: large writes each in one, small ones together.
+ */
+import type { FrameWriter } from "../frame-writer.ts";
+import { SEND_BLOCK_SIZE } from "../limits.ts";
+import { Ranges } from "./ranges.ts";
+
+export class Outgoing {
+  start = 0;
+  next = 0;
+  end = 0;
+  #blocks: Buffer[] = [];
+  /** Where each block begins. */
+  #starts: number[] = [];
+  #acked: Ranges | undefined;
+  #lost: Ranges | undefined;
+
+  get hasLost(): boolean {
+    return this.#lost !== undefined;
+  }
+
+  /** The first range that must be sent again. */
+  get lostStart(): number {
+    return this.#lost?.firstStart ?? Number.NaN;
+  }
+
+  get lostEnd(): number {
+    return this.#lost?.firstEnd ?? Number.NaN;
+  }
+
+  append(chunk: Buffer): void {
+    const { length } = chunk;
+    if (length === 0) return;
+    const last = this.#blocks.length - 1;
+    let taken = 0;
+    if (last >= 0) {
+      const block = this.#blocks[last] as Buffer;
+      const used = this.end - (this.#starts[last] as number);
+      taken = Math.min(length, block.length - used);
+      chunk.copy(block, used, 0, taken);
+      this.end += taken;
+    }
+    if (taken === length) return;
+    // Whoever writes little by little will go on so.
+    const block = Buffer.allocUnsafe(last >= 0 ? Math.max(length - taken, SEND_BLOCK_SIZE) : length);
+    chunk.copy(block, 0, taken);
+    this.#blocks.push(block);
+    this.#starts.push(this.end);
+    this.end += length - taken;
+  }
+
+  /** Copies the bytes from `from` to `to` behind the frame head that was just written. */
+  copy(writer: FrameWriter, from: number, to: number): void {
+    let index = this.#indexOf(from);
+    let at = from;
+    while (at < to) {
+      const start = this.#starts[index] as number;
+      const end = Math.min(to, this.#starts[index + 1] ?? to);
+      writer.append(this.#blocks[index] as Buffer, at - start, end - start);
+      at = end;
+      index++;
+    }
+  }
+
+  onSent(from: number, to: number): void {
+    if (to > this.next) this.next = to;
+    if (this.#lost === undefined) return;
+    this.#lost.delete(from, to);
+    if (this.#lost.isEmpty) this.#lost = undefined;
+  }
+
+  /** Returns how many bytes are dropped now. */
+  onAcked(from: number, to: number): number {
+    const { start } = this;
+    if (to <= start) return 0;
+    if (this.#lost !== undefined) {
+      this.#lost.delete(from, to);
+      if (this.#lost.isEmpty) this.#lost = undefined;
+    }
+    if (from > start || this.#acked !== undefined) {
+      const acked = (this.#acked ??= new Ranges());
+      acked.add(Math.max(from, start), to);
+      if (acked.firstStart > start) return 0;
+      this.start = acked.firstEnd;
+      acked.delete(start, this.start);
+      if (acked.isEmpty) this.#acked = undefined;
+    } else {
+      this.start = to;
+    }
+    this.#drop();
+    return this.start - start;
+  }
+
+  onLost(from: number, to: number): void {
+    const start = Math.max(from, this.start);
+    if (start >= to) return;
+    const lost = (this.#lost ??= new Ranges());
+    lost.add(start, to);
+    if (this.#acked !== undefined) lost.deleteAll(this.#acked);
+    if (lost.isEmpty) this.#lost = undefined;
+  }
+
+  /** All that was sent and not acknowledged goes out again. */
+  resendAll(): void {
+    this.onLost(this.start, this.next);
+  }
+
+  #indexOf(offset: number): number {
+    const starts = this.#starts;
+    let low = 0;
+    let high = starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((starts[middle] as number) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #drop(): void {
+    if (this.start === this.end) {
+      this.#blocks = [];
+      this.#starts = [];
+      return;
+    }
+    const first = this.#indexOf(this.start);
+    if (first === 0) return;
+    this.#blocks.splice(0, first);
+    this.#starts.splice(0, first);
+  }
+}
