@@ -91,9 +91,8 @@ export const OUR_ACTIVE_CONNECTION_IDS = 4;
 /** Of the id that a client makes up for its server; 8 is the least. */
 export const CLIENT_DESTINATION_LENGTH = 8;
 
-/** The design's windows: what a stream and all of them may hold at first. */
-export const DEFAULT_STREAM_WINDOW = 1024 * 1024;
-export const DEFAULT_CONNECTION_WINDOW = 4 * 1024 * 1024;
+/** What arrives and is not in order or not taken is counted for its stream; this only bounds what is on its way. */
+export const CONNECTION_WINDOW = 16 * 1024 * 1024;
 
 // --- Streams ---
 

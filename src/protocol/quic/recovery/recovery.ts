@@ -1,0 +1,304 @@
+/**
+ * Loss detection and congestion control of a connection (RFC 9002), all packet number spaces: which packets are acknowledged or lost,
+ * when to probe for an answer, how much may be in flight. It never looks inside the packets.
+ */
+import { protocolViolation } from "../errors.ts";
+import type { AckFrame, Role } from "../frames.ts";
+import { MAX_PROBE_TIMEOUT } from "../limits.ts";
+import { type PacketNumberSpace, Space, SPACES } from "../packet-number.ts";
+import { type CongestionAlgorithm, CongestionController } from "./congestion-controller.ts";
+import { LatePackets } from "./late-packets.ts";
+import { Pacer } from "./pacer.ts";
+import { RoundTripTime } from "./round-trip-time.ts";
+import { type SentPacket, SentPackets } from "./sent-packets.ts";
+import { SkippedNumbers } from "./skipped-numbers.ts";
+
+export type { SentPacket } from "./sent-packets.ts";
+
+export interface RecoveryOptions {
+  readonly role: Role;
+  readonly congestion: CongestionAlgorithm;
+  readonly mtu: number;
+  readonly random: (length: number) => Buffer;
+}
+
+/** Who is told what became of packets. */
+export interface RecoverySink<P extends SentPacket> {
+  onAcked(packet: P): void;
+  onLost(packet: P): void;
+}
+
+/** What a probe timeout asks for: so many packets in that space that must be acknowledged, beyond the congestion window. */
+export interface Probe {
+  readonly space: PacketNumberSpace;
+  readonly probes: 1 | 2;
+}
+
+/** Before the peer has told (RFC 9000 § 18.2). */
+const DEFAULT_MAX_ACK_DELAY = 25;
+
+/** RFC 9002 § 7.6.1. */
+const PERSISTENT_CONGESTION_THRESHOLD = 3;
+
+/** How many probe timeouts late a packet may be and still be known. */
+const LATE_TIMEOUTS = 3;
+
+/** Datagrams that may be missing to a full window, out of slow start: a burst that is waiting for its ACK. */
+const UNUSED_PACKETS = 3;
+
+export class Recovery<P extends SentPacket = SentPacket> {
+  readonly rtt = new RoundTripTime();
+  /** Probe timeouts since the last acknowledgement. */
+  probeTimeouts = 0;
+  readonly #isClient: boolean;
+  readonly #spaces: readonly [SentPackets<P>, SentPackets<P>, SentPackets<P>];
+  readonly #congestion: CongestionController;
+  readonly #pacer: Pacer;
+  readonly #late = new LatePackets();
+  #mtu: number;
+  #maxAckDelay = DEFAULT_MAX_ACK_DELAY;
+  #confirmed = false;
+  /** A server that has not validated a client's address can't send: the client must not wait for it (RFC 9002 § 6.2.2.1). */
+  #peerValidatedUs: boolean;
+  /** Initial keys are gone. */
+  #initialDiscarded = false;
+  /** From when on a client waits for such a server. */
+  #waitingSince: number | undefined = undefined;
+  /** There was less to send than was allowed. */
+  #appLimited = true;
+  readonly #acked: P[] = [];
+  readonly #lost: P[] = [];
+
+  constructor(options: RecoveryOptions) {
+    this.#isClient = options.role === "client";
+    this.#peerValidatedUs = !this.#isClient;
+    this.#mtu = options.mtu;
+    this.#congestion = new CongestionController(options.congestion, options.mtu);
+    this.#pacer = new Pacer(options.mtu);
+    this.#spaces = [
+      new SentPackets<P>(undefined),
+      new SentPackets<P>(undefined),
+      new SentPackets<P>(new SkippedNumbers(options.random)),
+    ];
+    this.#setRate();
+  }
+
+  get bytesInFlight(): number {
+    const [initial, handshake, application] = this.#spaces;
+    return initial.bytesInFlight + handshake.bytesInFlight + application.bytesInFlight;
+  }
+
+  get congestionWindow(): number {
+    return this.#congestion.window;
+  }
+
+  get minimumWindow(): number {
+    return this.#congestion.minimum;
+  }
+
+  /** The number of the packet that is sent next in a space; the same until one is. */
+  nextPacketNumber(space: PacketNumberSpace): number {
+    return this.#spaces[space].next;
+  }
+
+  /** The oldest packet of a space that waits for its acknowledgement. */
+  oldestUnacked(space: PacketNumberSpace): P | undefined {
+    return this.#spaces[space].oldest();
+  }
+
+  // --- What the connection learns ---
+
+  setMtu(mtu: number): void {
+    this.#mtu = mtu;
+    this.#congestion.setMtu(mtu);
+    this.#setRate();
+  }
+
+  setPeerAckDelay(milliseconds: number): void {
+    this.#maxAckDelay = milliseconds;
+  }
+
+  onHandshakeConfirmed(): void {
+    this.#confirmed = true;
+    this.#peerValidatedUs = true;
+  }
+
+  /** The keys of a space are gone, and with them the acknowledgements of what it has in flight (RFC 9002 § 6.4). */
+  discardSpace(space: 0 | 1): void {
+    this.#spaces[space].forget();
+    this.probeTimeouts = 0;
+    if (space === Space.initial) this.#initialDiscarded = true;
+  }
+
+  /** The server did not take our Initials: it wants them again, with a token (RFC 9002 § 6.3). */
+  onRetry(): void {
+    this.#spaces[Space.initial].forget();
+    this.probeTimeouts = 0;
+  }
+
+  // --- Sending ---
+
+  /** Bytes that window and pacer allow now, together. */
+  sendAllowance(now: number): number {
+    return Math.max(0, Math.min(this.#congestion.window - this.bytesInFlight, this.#pacer.available(now, this.#mtu)));
+  }
+
+  /** When the pacer allows a datagram; undefined = the window does not, and time alone changes nothing. */
+  pacingDeadline(): number | undefined {
+    return this.#congestion.window - this.bytesInFlight < this.#mtu ? undefined : this.#pacer.deadline(this.#mtu);
+  }
+
+  /** Nothing was left to send, or flow control did not allow it: the window must not grow for what was not tried (RFC 9002 § 7.8). */
+  onAppLimited(): void {
+    this.#appLimited = true;
+  }
+
+  onPacketSent(packet: P): void {
+    this.#spaces[packet.space].add(packet);
+    if (!packet.inFlight) return;
+    this.#waitingSince = packet.sentAt;
+    this.#pacer.onSent(packet.size);
+    if (this.#congestion.window - this.bytesInFlight < this.#mtu || this.#pacer.tokens < this.#mtu) {
+      this.#appLimited = false;
+    }
+  }
+
+  // --- Acknowledgements and losses ---
+
+  /** `ackDelay` in milliseconds. Throws TransportError on an ACK of what was never sent. */
+  onAckReceived(space: PacketNumberSpace, ack: AckFrame, ackDelay: number, now: number, sink: RecoverySink<P>): void {
+    const sent = this.#spaces[space];
+    if (sent.isForged(ack)) throw protocolViolation("an ACK of a packet that was never sent");
+    if (space === Space.handshake) this.#peerValidatedUs = true;
+    const used = this.#isWindowUsed();
+    const acked = this.#acked;
+    acked.length = 0;
+    sent.acknowledge(ack, acked);
+    if (space === Space.application) this.#findSpurious(ack, now);
+    const newest = acked[0];
+    if (newest === undefined) return;
+    if (newest.packetNumber === ack.largest && acked.some((packet) => packet.ackEliciting)) {
+      this.#sample(newest, this.#confirmed ? Math.min(ackDelay, this.#maxAckDelay) : ackDelay, now);
+    }
+    // A server may not be able to answer yet, whatever it acknowledged (RFC 9002 § 6.2.1).
+    if (this.#peerValidatedUs) this.probeTimeouts = 0;
+    this.#waitingSince = now;
+    this.#detectLost(sent, now);
+    for (const packet of acked) {
+      this.#congestion.onAcked(packet.size, packet.sentAt, used, now, this.rtt.smoothed);
+    }
+    this.#setRate();
+    for (const packet of acked) sink.onAcked(packet);
+    acked.length = 0;
+    this.#tellLost(sink);
+  }
+
+  /** When `onTimeout` wants to be called; undefined = never. */
+  deadline(): number | undefined {
+    let lossTime: number | undefined;
+    for (const { lossTime: at } of this.#spaces) {
+      if (at !== undefined && (lossTime === undefined || at < lossTime)) lossTime = at;
+    }
+    return lossTime ?? this.#probeTimeout()?.at;
+  }
+
+  /** Declares packets lost that were overtaken for too long; else, if it is time, asks for probes. */
+  onTimeout(now: number, sink: RecoverySink<P>): Probe | undefined {
+    let isLossTimer = false;
+    for (const sent of this.#spaces) {
+      if (sent.lossTime === undefined) continue;
+      isLossTimer = true;
+      if (sent.lossTime <= now) this.#detectLost(sent, now);
+    }
+    if (isLossTimer) {
+      this.#setRate();
+      this.#tellLost(sink);
+      return undefined;
+    }
+    const timeout = this.#probeTimeout();
+    if (timeout === undefined || now < timeout.at) return undefined;
+    const { space } = timeout;
+    this.probeTimeouts++;
+    this.#waitingSince = now;
+    // A second one in case the first is lost too; but nothing is gained by two that only ask for an answer.
+    return { space, probes: this.#spaces[space].ackElicitingInFlight > 0 ? 2 : 1 };
+  }
+
+  // --- Inside ---
+
+  #isWindowUsed(): boolean {
+    if (!this.#appLimited) return true;
+    const { window } = this.#congestion;
+    const unused = this.#congestion.inSlowStart ? window / 2 : UNUSED_PACKETS * this.#mtu;
+    return window - this.bytesInFlight <= unused;
+  }
+
+  #sample(newest: P, ackDelay: number, now: number): void {
+    const latest = Math.max(0, now - newest.sentAt);
+    this.rtt.sample(latest, ackDelay, now);
+    this.#congestion.onRttSample(latest, newest.sentAt, now);
+  }
+
+  #findSpurious(ack: AckFrame, now: number): void {
+    const late = this.#late;
+    late.forgetBefore(now - LATE_TIMEOUTS * this.rtt.probeTimeout(this.#maxAckDelay));
+    const { largestAcked } = this.#spaces[Space.application];
+    late.onAck(ack, largestAcked, (event) => this.#congestion.onSpuriousLoss(event));
+  }
+
+  #detectLost(sent: SentPackets<P>, now: number): void {
+    const { rtt } = this;
+    const lost = this.#lost;
+    const from = lost.length;
+    const delay = rtt.lossDelay(this.#late.timeThreshold);
+    const persistent = PERSISTENT_CONGESTION_THRESHOLD * rtt.probeTimeout(this.#maxAckDelay);
+    const { packetThreshold } = this.#late;
+    const isPersistent = sent.detectLost(now, delay, packetThreshold, persistent, rtt.firstSampleAt, lost);
+    for (let i = from; i < lost.length; i++) {
+      const packet = lost[i] as P;
+      if (packet.probe === "mtu") continue;
+      const event = this.#congestion.onLost(packet.sentAt, now);
+      if (packet.space === Space.application) {
+        this.#late.add(packet.packetNumber, event, sent.largestAcked, now);
+      }
+    }
+    if (!isPersistent) return;
+    this.#congestion.onPersistentCongestion();
+    this.#late.reset();
+    rtt.forgetMin();
+  }
+
+  #tellLost(sink: RecoverySink<P>): void {
+    const lost = this.#lost;
+    for (const packet of lost) sink.onLost(packet);
+    lost.length = 0;
+  }
+
+  /** RFC 9002 App. A.8. */
+  #probeTimeout(): { readonly at: number; readonly space: PacketNumberSpace } | undefined {
+    let at: number | undefined;
+    let space: PacketNumberSpace = Space.initial;
+    for (const candidate of SPACES) {
+      const sent = this.#spaces[candidate];
+      // Before the handshake is confirmed, the peer may not be able to open 1-RTT packets (RFC 9002 § 6.2.1).
+      if (sent.ackElicitingInFlight === 0 || (candidate === Space.application && !this.#confirmed)) continue;
+      const due = sent.lastAckElicitingAt + this.#backedOff(candidate === Space.application ? this.#maxAckDelay : 0);
+      if (at !== undefined && due >= at) continue;
+      at = due;
+      space = candidate;
+    }
+    if (at === undefined && !this.#peerValidatedUs && this.#waitingSince !== undefined) {
+      at = this.#waitingSince + this.#backedOff(0);
+      space = this.#initialDiscarded ? Space.handshake : Space.initial;
+    }
+    return at === undefined ? undefined : { at, space };
+  }
+
+  #backedOff(maxAckDelay: number): number {
+    return Math.min(this.rtt.probeTimeout(maxAckDelay) * 2 ** this.probeTimeouts, MAX_PROBE_TIMEOUT);
+  }
+
+  #setRate(): void {
+    this.#pacer.setRate(this.#congestion.window, this.rtt.smoothed, this.#congestion.inSlowStart);
+  }
+}
