@@ -187,8 +187,9 @@ export class RemoteIds {
     return sequence;
   }
 
-  onAcked(): void {
-    this.#inFlight--;
+  /** The peer has so many of the retirements. */
+  onAcked(count: number): void {
+    this.#inFlight -= count;
   }
 
   onLost(sequence: number): void {

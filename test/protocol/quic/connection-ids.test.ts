@@ -145,7 +145,7 @@ describe("ids that the peer issues", () => {
     for (let n = 1; n < 1000; n++) {
       honest.onNew(n, n, id(n), token(1));
       expect(flush(honest)).toEqual([n - 1]);
-      honest.onAcked();
+      honest.onAcked(1);
     }
   });
 
