@@ -1,11 +1,14 @@
 /** WebSocket frames and SOCKS5 handshakes of any kind: typed errors, the same result however the bytes are cut, bounded memory, one outcome. */
+import net from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { addressText } from "../../src/protocol/bytes/ip-address.ts";
 import { Socks5Error } from "../../src/protocol/socks5/errors.ts";
 import { Socks5Server } from "../../src/protocol/socks5/server.ts";
 import { WebSocketError } from "../../src/protocol/websocket/errors.ts";
 import { FrameReader } from "../../src/protocol/websocket/frame-reader.ts";
 import { writeFrameHeader } from "../../src/protocol/websocket/frames.ts";
+import { IpPolicy } from "../../src/proxy/socks5/ip-policy.ts";
 import type { Service } from "../../src/types.ts";
 import { FakeStream, webSocketRequest } from "../proxy/fake-stream.ts";
 import { Cleanup, Harness, portOf, type RawOrigin } from "../proxy/harness.ts";
@@ -111,6 +114,59 @@ describe("a SOCKS5 server", () => {
       fc.property(fc.oneof(handshake, bytes(300)), cutting, (source, cuts) => {
         expect(run(cut(source, cuts))).toEqual(run([Buffer.from(source)]));
       }),
+      BOX,
+    );
+  });
+});
+
+describe("ipRules", () => {
+  const LOOPBACK_BYTES = fc.oneof(
+    fc.tuple(fc.constant(127), fc.nat(255), fc.nat(255), fc.nat(255)),
+    fc.constant([0, 0, 0, 0]),
+  );
+  /** Of an IPv4 address: in IPv6 form, IPv4-compatible, translated by NAT64. */
+  const LEADS = ["00000000000000000000ffff", "000000000000000000000000", "0064ff9b0000000000000000", ""];
+  const policy = new IpPolicy([
+    { prefix: "127.0.0.0/8", ports: [], allow: false },
+    { prefix: "::1/128", ports: [], allow: false },
+    { prefix: "0.0.0.0/0", ports: [], allow: true },
+    { prefix: "::/0", ports: [], allow: true },
+  ]);
+
+  /** One of the texts of an address: `::` or not, upper case or not, dotted or not, zeros ahead or not. */
+  function textOf(address: Buffer, style: number): string {
+    if (address.length === 4) return address.join(".");
+    const hex = addressText(address).split(":");
+    const groups = style & 1 ? hex.map((group) => group.padStart(4, "0")) : hex;
+    if (style & 2) groups.splice(6, 2, address.subarray(12).join("."));
+    const text = groups.join(":");
+    const short = style & 4 ? text.replace(/(?:^|:)0+(?::0+)+(?=:|$)/, ":").replace(/^:(?!:)|(?<!:):$/, "::") : text;
+    return style & 8 ? short.toUpperCase() : short;
+  }
+
+  it("that forbid this machine forbid it in every form", () => {
+    fc.assert(
+      fc.property(LOOPBACK_BYTES, fc.constantFrom(...LEADS), fc.nat(15), (last, lead, style) => {
+        const text = textOf(Buffer.concat([Buffer.from(lead, "hex"), Buffer.from(last)]), style);
+        expect([text, policy.allows(text, 80)]).toEqual([text, false]);
+      }),
+      BOX,
+    );
+  });
+
+  it("never throw, whatever an address is said to be", () => {
+    const part = fc.constantFrom("::", ":", ".", "%", "/", "0", "ffff", "127.0.0.1", "0x7f", "1", "[", "]", "lo");
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.array(part, { maxLength: 12 }).map((parts) => parts.join("")),
+        ),
+        (text) => {
+          if (net.isIP(text) === 0) expect([text, policy.allows(text, 80)]).toEqual([text, false]);
+          else expect(typeof policy.allows(text, 80)).toBe("boolean");
+        },
+      ),
       BOX,
     );
   });

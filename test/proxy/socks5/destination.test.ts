@@ -58,3 +58,66 @@ describe("a name that is never answered", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 });
+
+describe("this machine under another name", () => {
+  const NOT_HERE = [
+    { prefix: "127.0.0.0/8", ports: [], allow: false },
+    { prefix: "::1/128", ports: [], allow: false },
+    { prefix: "0.0.0.0/0", ports: [], allow: true },
+    { prefix: "::/0", ports: [], allow: true },
+  ];
+  // What resolvers take for numbers.
+  const NUMBERS = ["0x7f.1", "127.1", "2130706433", "0177.0.0.1", "127.0.0.1.", "0", "0.0"];
+  const ADDRESSES = [
+    "127.0.0.1",
+    "0.0.0.0",
+    "::",
+    "::1",
+    "0:0:0:0:0:0:0:1",
+    "::ffff:127.0.0.1",
+    "::ffff:7f00:1",
+    "0:0:0:0:0:ffff:7f00:0001",
+    "::FFFF:127.9.9.9",
+    "::ffff:0.0.0.0",
+    "::ffff:0:0",
+    "::0.0.0.0",
+    "::127.0.0.1",
+    "::7f00:1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::127.0.0.1",
+    "64:ff9b::0.0.0.0",
+    "::1%lo",
+    "::ffff:127.0.0.1%1",
+    "fe80::1%lo",
+  ];
+
+  it.each(ADDRESSES)("is not reached by %s, as an address or as a name's", async (address) => {
+    known.set("app.example", [{ address, family: 4 }]);
+    // What has a zone is no address here, and asked for.
+    known.set(address, [{ address, family: 6 }]);
+    const policy = new IpPolicy(NOT_HERE);
+    for (const host of [address, "app.example"]) {
+      await expect(permittedTargets({ host, port: 80 }, policy, 0)).rejects.toThrow(/ipRules do not allow/);
+    }
+  });
+
+  it.each(NUMBERS)("is not reached by %s: what the resolver makes of it is looked at", async (host) => {
+    known.set(host, [
+      { address: "127.0.0.1", family: 4 },
+      { address: "0.0.0.0", family: 4 },
+      { address: "::ffff:0.0.0.0", family: 6 },
+    ]);
+    const policy = new IpPolicy(NOT_HERE);
+    await expect(permittedTargets({ host, port: 80 }, policy, 0)).rejects.toThrow(/ipRules do not allow/);
+  });
+
+  it("does not hide what is allowed", async () => {
+    const policy = new IpPolicy(NOT_HERE);
+    for (const host of ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "64:ff9b::192.0.2.1", "::192.0.2.1"]) {
+      expect(await permittedTargets({ host, port: 80 }, policy, 0)).toHaveLength(1);
+    }
+    const nat64 = new IpPolicy([{ prefix: "64:ff9b::/96", ports: [], allow: true }]);
+    expect(nat64.allows("64:ff9b::a00:1", 80)).toBe(true);
+    expect(nat64.allows("10.0.0.1", 80)).toBe(false);
+  });
+});
