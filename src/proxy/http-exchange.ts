@@ -248,6 +248,8 @@ export class HttpExchange implements StreamSink, ConnectionUser, ResponseHandler
     this.#responded = true;
     this.#bodyless = bodyless;
     this.#clock?.responded(status === 101);
+    // Over a connection of the pool, too.
+    this.#next?.reached();
     // From here on nothing is sent again; a response may last for days.
     this.#head = "";
     this.#stream.respond({ status, headers: fields, contentLength, source: "origin" }, bodyless);

@@ -57,6 +57,7 @@ export class Http2Route implements WireRoute {
     const target = this.#names.targetOf(request);
     const session = this.#sessions.find(target);
     if (session !== undefined) {
+      next?.reached();
       this.#exchange(session, request, record, next, repeats);
       return;
     }

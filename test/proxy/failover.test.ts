@@ -5,7 +5,7 @@ import net from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { OriginRequestOptions, WireOrigin } from "../../src/types.ts";
 import { FakeStream, httpRequest, webSocketRequest } from "./fake-stream.ts";
-import { Cleanup, Harness, listen, portOf } from "./harness.ts";
+import { Cleanup, Harness, listen, portOf, type RawOrigin } from "./harness.ts";
 import { http2Origin } from "./http2/origin.ts";
 
 const cleanup = new Cleanup();
@@ -144,6 +144,86 @@ describe("several origins", () => {
     );
     await a.open();
     expect(await ask(harness, "!")).toBe("a!");
+  });
+
+  it("that are all left out are all tried, in their order", async () => {
+    const [a, b, c] = [await Origin.create("a"), await Origin.create("b"), await Origin.create("c")];
+    const harness = failover([a, b, c]);
+    expect([await ask(harness), await ask(harness)]).toEqual(["502", "502"]);
+    await c.open();
+    expect([await ask(harness, "!"), await ask(harness)]).toEqual(["c!", "c"]);
+    await c.close();
+    await b.open();
+    expect(await ask(harness)).toBe("b");
+  });
+
+  describe("of which one takes connections and says nothing", () => {
+    /** Breaks off the first handshake; the others hang. */
+    async function hanging(): Promise<RawOrigin> {
+      vi.useFakeTimers({ toFake: ["performance"] });
+      const origin: RawOrigin = await cleanup.raw(({ socket }) => {
+        if (origin.connections.length === 1) socket.resetAndDestroy();
+      });
+      return origin;
+    }
+
+    function begin(harness: Harness): FakeStream {
+      const stream = new FakeStream({ bodyless: true });
+      harness.proxy.handle(httpRequest(stream), 0);
+      return stream;
+    }
+
+    it("wait for its trial with one request, however long it takes, and try again when that one left", async () => {
+      const a = await hanging();
+      const b = await (await Origin.create("b")).open();
+      const harness = failover([urlOf(portOf(a.server), "https"), b]);
+      expect(await ask(harness)).toBe("b");
+      vi.advanceTimersByTime(1_000);
+      const trial = begin(harness);
+      await vi.waitUntil(() => a.connections.length === 2);
+      for (const ms of [999, 1, 1_000, 60_000]) {
+        vi.advanceTimersByTime(ms);
+        expect(await ask(harness)).toBe("b");
+      }
+      expect(a.connections).toHaveLength(2);
+      trial.cancel();
+      const next = begin(harness);
+      await vi.waitUntil(() => a.connections.length === 3);
+      next.cancel();
+      // Who left has found out nothing: the pause is what it was, not none.
+      expect(await ask(harness)).toBe("b");
+      expect(a.connections).toHaveLength(3);
+    });
+
+    it("serve by the others, though all are left out", async () => {
+      const a = await hanging();
+      const b = await Origin.create("b");
+      const harness = failover([urlOf(portOf(a.server), "https"), b]);
+      expect(await ask(harness)).toBe("502");
+      const trial = begin(harness);
+      await vi.waitUntil(() => a.connections.length === 2);
+      await b.open();
+      expect(await ask(harness)).toBe("b");
+      expect(a.connections).toHaveLength(2);
+      trial.cancel();
+    });
+  });
+
+  it("work as soon as one answers over a connection that was still open", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    const first = await cleanup.raw((connection) => {
+      connection.socket.on("data", () => connection.write("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"));
+      first.server.close();
+    });
+    const b = await (await Origin.create("b")).open();
+    const harness = failover([urlOf(portOf(first.server)), b]);
+    expect(await ask(harness)).toBe("a");
+    // The connection is taken: the other request needs one more, which there is not.
+    const [one, two] = [ask(harness), ask(harness)];
+    expect([await one, await two].sort()).toEqual(["a", "b"]);
+    expect(harness.logs.filter(({ level }) => level === "warn")).toHaveLength(1);
+    vi.advanceTimersByTime(1_000);
+    expect([await ask(harness), await ask(harness)]).toEqual(["a", "a"]);
   });
 
   it("are not asked again once one may have got something of the request", async () => {

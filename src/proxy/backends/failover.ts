@@ -19,58 +19,70 @@ class Candidate {
   /** 0 = it works, as far as is known. */
   #pauseMs = 0;
   #pausedUntil = 0;
-  /** A request is finding out. */
-  #onTrial = false;
+  /** The request that finds out. */
+  #trial: RequestRecord | undefined;
+  /** It does so ahead of its time, as no other origin was left. */
+  #isEarly = false;
 
   constructor(route: WireRoute, logger: Logger) {
     this.route = route;
     this.#logger = logger;
   }
 
-  /** One request at a time finds out whether it works again: the others don't wait for that. */
-  takesRequest(now: number): boolean {
-    if (this.#pauseMs === 0) return true;
-    if (now < this.#pausedUntil) return false;
-    this.#pausedUntil = now + this.#pauseMs;
-    this.#onTrial = true;
-    return true;
+  /** Whatever has become of a request that has ended, the next one may try. */
+  get isOnTrial(): boolean {
+    return this.#trial?.finished === false;
   }
 
-  failed(error: OriginError): void {
-    const { service } = this.route;
+  /** One request at a time finds out whether it works again, however long that takes: the others don't wait for it. */
+  takesRequests(now: number): boolean {
+    return this.#pauseMs === 0 || (now >= this.#pausedUntil && !this.isOnTrial);
+  }
+
+  chosen(record: RequestRecord, now: number): void {
+    if (this.#pauseMs === 0 || this.isOnTrial) return;
+    this.#trial = record;
+    this.#isEarly = now < this.#pausedUntil;
+    // For a trial that ends without a result.
+    if (!this.#isEarly) this.#pausedUntil = now + this.#pauseMs;
+  }
+
+  failed(error: OriginError, record: RequestRecord): void {
+    const isTrial = this.#trial === record;
+    if (isTrial) this.#trial = undefined;
     if (this.#pauseMs === 0) {
       this.#logger.warn("Origin can't be reached, and is passed over", {
-        originService: service,
+        originService: this.route.service,
         error: error.message,
         code: error.code,
       });
+      this.#pauseMs = FIRST_PAUSE_MS;
+    } else if (isTrial && !this.#isEarly) {
+      this.#pauseMs = Math.min(LONGEST_PAUSE_MS, this.#pauseMs * 2);
+    } else {
+      // Requests that were under way together fail together: that is one failure.
+      return;
     }
-    // Requests that were under way together fail together: that is one failure.
-    if (this.#pauseMs === 0) this.#pauseMs = FIRST_PAUSE_MS;
-    else if (this.#onTrial) this.#pauseMs = Math.min(LONGEST_PAUSE_MS, this.#pauseMs * 2);
-    this.#onTrial = false;
     this.#pausedUntil = performance.now() + this.#pauseMs;
   }
 
   works(): void {
     if (this.#pauseMs === 0) return;
     this.#pauseMs = 0;
-    this.#onTrial = false;
+    this.#trial = undefined;
     this.#logger.info("Origin can be reached again", { originService: this.route.service });
   }
 }
 
 /** One request's way through the origins. */
 class Attempt implements NextOrigin {
-  readonly #candidates: readonly Candidate[];
   readonly #record: RequestRecord;
-  readonly #tried = new Set<Candidate>();
+  /** Not tried yet, in their order. */
+  readonly #left: Set<Candidate>;
   #current: Candidate | undefined;
-  /** One that is left out has been tried all the same, as there was no other. */
-  #isLast = false;
 
   constructor(candidates: readonly Candidate[], record: RequestRecord) {
-    this.#candidates = candidates;
+    this.#left = new Set(candidates);
     this.#record = record;
   }
 
@@ -78,14 +90,13 @@ class Attempt implements NextOrigin {
   serve(request: HttpRequest | WebSocketRequest): boolean {
     const candidate = this.#choose();
     if (candidate === undefined) return false;
-    this.#tried.add(candidate);
     this.#current = candidate;
     try {
       candidate.route.serve(request, this.#record, this);
     } catch (error) {
       // There was nothing to dial with.
       if (!(error instanceof OriginError)) throw error;
-      candidate.failed(error);
+      candidate.failed(error, this.#record);
       if (!this.serve(request)) throw error;
     }
     return true;
@@ -96,7 +107,7 @@ class Attempt implements NextOrigin {
   }
 
   unreachable(error: OriginError, request: HttpRequest | WebSocketRequest): boolean {
-    this.#current?.failed(error);
+    this.#current?.failed(error, this.#record);
     try {
       return this.serve(request);
     } catch (thrown) {
@@ -105,14 +116,15 @@ class Attempt implements NextOrigin {
     }
   }
 
+  /** Where none takes requests, those that are left out are tried all the same: last the ones that another request waits for. */
   #choose(): Candidate | undefined {
-    if (this.#isLast) return undefined;
     const now = performance.now();
-    const left = this.#candidates.filter((candidate) => !this.#tried.has(candidate));
-    const chosen = left.find((candidate) => candidate.takesRequest(now));
-    if (chosen !== undefined) return chosen;
-    this.#isLast = true;
-    return left[0];
+    const left = [...this.#left];
+    const candidate = left.find((each) => each.takesRequests(now)) ?? left.find((each) => !each.isOnTrial) ?? left[0];
+    if (candidate === undefined) return undefined;
+    this.#left.delete(candidate);
+    candidate.chosen(this.#record, now);
+    return candidate;
   }
 }
 
