@@ -126,6 +126,13 @@ export function tlsTimeout(where: string, milliseconds: number): OriginError {
   );
 }
 
+/** TCP and TLS are there. @param option that sets the limit, if one does */
+export function settingsTimeout(where: string, milliseconds: number, option?: string): OriginError {
+  const limit = option === undefined ? `${milliseconds} ms` : `${milliseconds} ms (${option})`;
+  const problem = `${where} accepted the connection, but sent no SETTINGS of HTTP/2 within ${limit}; does it speak HTTP/2?`;
+  return new OriginError("origin-timeout", "connect", problem);
+}
+
 /** An error of an open connection. */
 export function connectionError(error: Error, phase: RequestPhase, where: string): OriginError {
   if (error instanceof OriginError) return error;

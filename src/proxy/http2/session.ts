@@ -1,6 +1,7 @@
 /** One HTTP/2 connection to an origin: moves bytes and time between its socket and the codec. */
 import { Http2ConnectionError } from "../../protocol/http2/errors.ts";
 import { createHttp2Client } from "../../protocol/http2/client.ts";
+import { PREFACE_TIMEOUT } from "../../protocol/http2/limits.ts";
 import {
   type ClientFieldEncoder,
   ErrorCode,
@@ -12,10 +13,14 @@ import type { MemoryBudget } from "../../protocol/memory-budget/budget.ts";
 import type { OriginRequestOptions } from "../../types.ts";
 import type { Flushable, FlushQueue } from "../flush-queue.ts";
 import { type ConnectionUser, OriginConnection } from "../origin-connection.ts";
+import { settingsTimeout } from "../origin-errors.ts";
 import type { OriginTarget } from "../origin-target.ts";
 
 /** How long the last bytes of a connection that is closed may take. */
 const LINGER_MS = 1_000;
+
+/** How long an origin's first SETTINGS may take, whatever the options say: somewhat less than the codec waits. */
+const MOST_SETTINGS_MS = PREFACE_TIMEOUT - 1_000;
 
 /** ALPN's names (RFC 7301 § 6), in the order of preference. */
 const PROTOCOLS = ["h2", "http/1.1"];
@@ -57,6 +62,8 @@ export class OriginSession implements ConnectionUser, Flushable {
   #scheduled = false;
   #timer: NodeJS.Timeout | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
+  /** Until the origin's SETTINGS have come. */
+  #settingsTimer: NodeJS.Timeout | undefined;
   #linger: NodeJS.Timeout | undefined;
   /** Cancelled with the connection, and not yet told why. */
   #lost: SessionUser[] = [];
@@ -113,6 +120,7 @@ export class OriginSession implements ConnectionUser, Flushable {
     this.#isOver = true;
     this.#error = new Error("the connection was closed");
     clearTimeout(this.#timer);
+    clearTimeout(this.#settingsTimer);
     this.#codec?.goaway(ErrorCode.NO_ERROR);
     this.#write();
     this.#codec?.socketClosed();
@@ -145,6 +153,7 @@ export class OriginSession implements ConnectionUser, Flushable {
         onOutput: () => this.#schedule(),
         onReady: () => {
           this.#isReady = true;
+          clearTimeout(this.#settingsTimer);
           this.#owner.ready(this);
         },
         onGoaway: (code) => {
@@ -156,6 +165,20 @@ export class OriginSession implements ConnectionUser, Flushable {
       performance.now(),
     );
     this.#armTimer();
+    this.#awaitSettings();
+  }
+
+  /** Before them no request is sent: an origin without them is one that can't be reached, and that says nothing. */
+  #awaitSettings(): void {
+    const { connectTimeoutMs: connectTimeout, responseHeaderTimeoutMs: responseHeaderTimeout } = this.#context.options;
+    let limit = MOST_SETTINGS_MS;
+    let option: string | undefined;
+    for (const [name, milliseconds] of Object.entries({ connectTimeout, responseHeaderTimeout })) {
+      if (milliseconds <= 0 || milliseconds >= limit) continue;
+      limit = milliseconds;
+      option = name;
+    }
+    this.#settingsTimer = setTimeout(() => this.#over(settingsTimeout(this.target.where, limit, option)), limit);
   }
 
   onBytes(bytes: Buffer): void {
@@ -188,6 +211,7 @@ export class OriginSession implements ConnectionUser, Flushable {
     this.#isOver = true;
     this.#error = error;
     clearTimeout(this.#timer);
+    clearTimeout(this.#settingsTimer);
     // A GOAWAY that says what the origin did wrong.
     if (error instanceof Http2ConnectionError) this.#write();
     this.#codec?.socketClosed();

@@ -1,7 +1,8 @@
 /** Origins over HTTP/2, with prior knowledge and by ALPN. */
 import { once } from "node:events";
 import http2 from "node:http2";
-import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import tls from "node:tls";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { HeaderField } from "../../../src/protocol/bytes/header-field.ts";
 import { type Certificate, selfSigned } from "../certificates.ts";
 import { FakeStream, fieldsOf, httpRequest, webSocketRequest } from "../fake-stream.ts";
@@ -10,6 +11,9 @@ import { http2Origin, type StreamListener } from "./origin.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 let certificate: Certificate;
 beforeAll(() => {
@@ -462,13 +466,42 @@ describe("http2Origin", () => {
 });
 
 describe("an answer over HTTP/2 that is too slow", () => {
+  it.each(["connectTimeout", "responseHeaderTimeout"])("runs into %s before the origin's SETTINGS", async (name) => {
+    const silent = await cleanup.raw();
+    const secure = tls.createServer({ ...certificate, ALPNProtocols: ["h2"] }, (socket) =>
+      socket.on("error", () => {}),
+    );
+    cleanup.add(await listen(secure), (server) => server.close());
+    const limits = { noTLSVerify: true, http2Origin: true, [`${name}Ms`]: 100 };
+    for (const origin of [urlOrigin(silent.server, "h2c"), urlOrigin(secure, "https")]) {
+      const harness = cleanup.harness(origin, limits);
+      expect((await get(harness)).head).toMatchObject({ status: 504, source: "connector" });
+      const outcome = await harness.outcome();
+      expect(outcome).toMatchObject({ class: "origin-timeout", phase: "connect", status: 504 });
+      expect(outcome.error?.message).toMatch(new RegExp(`no SETTINGS of HTTP/2 within 100 ms \\(${name}\\)`));
+    }
+    await (await silent.connection()).until(({ ended, closed }) => ended || closed);
+  });
+
+  it("is not waited for without end where the options set no limit", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+    const silent = await cleanup.raw();
+    const harness = cleanup.harness(urlOrigin(silent.server, "h2c"), { connectTimeoutMs: 0 });
+    const stream = send(harness, new FakeStream({ bodyless: true }));
+    await (await silent.connection()).until(({ received }) => received.startsWith("PRI * HTTP/2.0"));
+    await vi.advanceTimersByTimeAsync(8_999);
+    expect(stream.head).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await harness.outcome()).toMatchObject({ class: "origin-timeout", phase: "connect", status: 504 });
+  });
+
   it("runs into responseHeaderTimeout and idleTimeout", async () => {
     const { server } = await http2Origin(cleanup, (stream, headers) => {
       if (headers[":path"] !== "/begin") return;
       stream.respond({ ":status": 200 });
       stream.write("some");
     });
-    const harness = cleanup.harness(urlOrigin(server, "h2c"), { responseHeaderTimeoutMs: 30, idleTimeoutMs: 30 });
+    const harness = cleanup.harness(urlOrigin(server, "h2c"), { responseHeaderTimeoutMs: 300, idleTimeoutMs: 30 });
     expect((await get(harness)).head).toMatchObject({ status: 504, source: "connector" });
     expect(await harness.outcome(1)).toMatchObject({ class: "origin-timeout", phase: "response-head", status: 504 });
     expect((await get(harness, { path: "/begin" })).aborted).toBe(true);
