@@ -283,8 +283,8 @@ export type Origin =
   | { readonly kind: "server"; readonly server: Server }
   | { readonly kind: "listener"; readonly listener: RequestListener; readonly upgrade: UpgradeListener | undefined }
   | { readonly kind: "fetch"; readonly fetch: FetchHandler; readonly upgrade: UpgradeListener | undefined }
-  /** A fixed empty answer, e.g. 503 where no origin is configured. */
-  | { readonly kind: "status"; readonly status: number };
+  /** A fixed empty answer: the owner's, or `unconfigured` where nothing takes requests. */
+  | { readonly kind: "status"; readonly status: number; readonly unconfigured?: true };
 
 /** What a rule names by `url` or `unix`: reached over a socket, by HTTP. */
 export type WireOrigin = Extract<Origin, { kind: "url" | "unix" }>;

@@ -3,17 +3,24 @@ import type { EdgeStream, HttpRequest, OutcomeClass, StreamSink, WebSocketReques
 import { answerEmpty } from "./error-page.ts";
 import type { ProxiedRequest, RequestRecord } from "./request-record.ts";
 
-/** cloudflared's answer where no rule matches. */
-const NO_ORIGIN_STATUS = 503;
-
-/** Answers `status` with nothing in it, whatever the visitor sends. */
+/** Answers `status` with nothing in it, whatever the visitor sends: as the owner said, so that no page takes its place. */
 export function answerStatus(request: HttpRequest | WebSocketRequest, status: number, record: RequestRecord): void {
-  const { stream } = request;
-  stream.sink = discardingSink(request);
-  answerEmpty(stream, status, "origin");
+  request.stream.sink = discardingSink(request);
+  request.stream.respond({ status, headers: [], contentLength: undefined, source: "origin" }, true);
   record.status = status;
-  if (status === NO_ORIGIN_STATUS) record.finish("no-origin", "match");
-  else record.finish("ok");
+  record.finish("ok");
+}
+
+/** The same where the owner has configured nothing. */
+export function answerUnconfigured(
+  request: HttpRequest | WebSocketRequest,
+  status: number,
+  record: RequestRecord,
+): void {
+  request.stream.sink = discardingSink(request);
+  answerEmpty(request.stream, status, "origin");
+  record.status = status;
+  record.finish("no-origin", "match");
 }
 
 /** What a visitor gets whose request failed before there was a head. */

@@ -241,7 +241,7 @@ describe("nothing", () => {
           {
             hostname: "",
             path: undefined,
-            service: { kind: "status", status: 503 },
+            service: { kind: "status", status: 503, unconfigured: true },
             originRequest: { ...defaultOriginRequest, noTLSVerify: true },
           },
         ],

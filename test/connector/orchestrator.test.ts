@@ -116,7 +116,8 @@ describe("a configuration from Cloudflare", () => {
     const { orchestrator, applied } = orchestrate();
     expect(orchestrator.update(1, {})).toEqual({ lastAppliedVersion: 1 });
     expect(orchestrator.update(2, { ingress: [] })).toEqual({ lastAppliedVersion: 2 });
-    expect(applied.map(services)).toEqual([[{ kind: "status", status: 503 }], [{ kind: "status", status: 503 }]]);
+    const none = { kind: "status", status: 503, unconfigured: true };
+    expect(applied.map(services)).toEqual([[none], [none]]);
   });
 
   it("has its text looked at only when it is new", () => {

@@ -82,11 +82,14 @@ describe("the error page", () => {
     expect(await plain.outcome()).toMatchObject({ class: "origin-timeout", phase: "tls", status: 504 });
   });
 
-  it("is there for 503 where no rule has a service, and for no other status of a rule", async () => {
-    const none = await ask(cleanup.harness({ kind: "status", status: 503 }, {}, { errorPage }), BROWSER);
+  it("is there for 503 where nothing is configured, and for no status of a rule", async () => {
+    const nothing: Origin = { kind: "status", status: 503, unconfigured: true };
+    const none = await ask(cleanup.harness(nothing, {}, { errorPage }), BROWSER);
     expect([none.head?.status, none.body.toString()]).toEqual([503, "<h1>Back soon</h1>"]);
-    const teapot = await ask(cleanup.harness({ kind: "status", status: 418 }, {}, { errorPage }), BROWSER);
-    expect([teapot.head?.status, teapot.fields, teapot.body.length]).toEqual([418, [], 0]);
+    for (const status of [418, 502, 503, 504]) {
+      const own = await ask(cleanup.harness({ kind: "status", status }, {}, { errorPage }), BROWSER);
+      expect([own.head?.status, own.fields, own.body.length]).toEqual([status, [], 0]);
+    }
   });
 
   it("never takes the place of the origin's own answer", async () => {

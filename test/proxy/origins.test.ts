@@ -10,6 +10,7 @@ import tls from "node:tls";
 import path from "node:path";
 import { once } from "node:events";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { parseIngress } from "../../src/proxy/ingress/parse.ts";
 import { FakeStream, httpRequest, webSocketRequest } from "./fake-stream.ts";
 import { Cleanup, type Harness, listen, portOf, urlOrigin } from "./harness.ts";
 
@@ -326,11 +327,24 @@ describe("a proxy without an origin to ask", () => {
     expect(await harness.outcome()).toMatchObject({ class: "ok", status: 404 });
   });
 
-  it("counts 503 as no origin", async () => {
-    const harness = cleanup.harness({ kind: "status", status: 503 });
+  it.each([502, 503, 504])("counts %i as the owner's answer, which nothing is wrong with", async (status) => {
+    const harness = cleanup.harness({ kind: "status", status });
+    const stream = new FakeStream();
+    harness.proxy.handle(httpRequest(stream), 0);
+    expect(stream.head).toEqual({ status, headers: [], contentLength: undefined, source: "origin" });
+    expect(await harness.outcome()).toMatchObject({ class: "ok", status });
+    expect(harness.logs.filter(({ level }) => level !== "debug")).toEqual([]);
+  });
+
+  it("tells no origin where nothing is configured", async () => {
+    const { ingress } = parseIngress({}, { readFile: String });
+    const [rule] = ingress?.rules ?? [];
+    if (rule?.service.kind !== "status") throw new Error("unreachable");
+    const harness = cleanup.harness(rule.service);
     const stream = new FakeStream();
     harness.proxy.handle(webSocketRequest(stream), 0);
     expect(stream.head?.status).toBe(503);
+    expect(harness.logs.filter(({ level }) => level === "warn")).toHaveLength(1);
     expect(await harness.outcome()).toMatchObject({
       class: "no-origin",
       phase: "match",

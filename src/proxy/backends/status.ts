@@ -1,9 +1,12 @@
 /** A fixed empty answer. */
-import { answerStatus } from "../direct-answers.ts";
+import { answerStatus, answerUnconfigured } from "../direct-answers.ts";
 import type { BackendFactory } from "./backend.ts";
 
-export const createStatusBackend: BackendFactory<"status"> = ({ status }) => ({
+export const createStatusBackend: BackendFactory<"status"> = ({ status, unconfigured = false }) => ({
   service: `http_status:${status}`,
-  serve: (request, _connIndex, record) => answerStatus(request, status, record),
+  serve(request, _connIndex, record) {
+    if (unconfigured) answerUnconfigured(request, status, record);
+    else answerStatus(request, status, record);
+  },
   retire() {},
 });

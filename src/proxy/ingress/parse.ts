@@ -38,7 +38,7 @@ export interface ParsedIngress {
 }
 
 /** Without rules everything gets 503, as in cloudflared (ingress § 2). */
-const NO_RULES: Service = { kind: "status", status: 503 };
+const NO_RULES: Service = { kind: "status", status: 503, unconfigured: true };
 
 /** Finds everything that is wrong, not only the first. Never throws. */
 export function parseIngress(source: IngressSource, context: IngressContext): ParsedIngress {

@@ -13,7 +13,7 @@ describe("a list of rules", () => {
           {
             hostname: "",
             path: undefined,
-            service: { kind: "status", status: 503 },
+            service: { kind: "status", status: 503, unconfigured: true },
             originRequest: defaultOriginRequest,
           },
         ],
