@@ -34,6 +34,8 @@ import { MAX_VARINT, OVERSIZED, readVarint, varintLength, varintSize } from "./v
 
 /** One method a frame; views and `ack` are valid during the call. May throw TransportError, which ends the reading. */
 export interface FrameHandler {
+  /** What follows in the packet is not wanted any more. */
+  readonly stopped?: boolean;
   onPing(): void;
   onAck(ack: AckFrame): void;
   onCrypto(offset: number, bytes: Buffer): void;
@@ -289,7 +291,7 @@ export function readFrames(payload: Buffer, space: PacketNumberSpace, role: Role
   let ackEliciting = false;
   let type = 0;
   try {
-    while (cursor.at < cursor.end) {
+    while (cursor.at < cursor.end && handler.stopped !== true) {
       // Padding comes in hundreds of bytes.
       if (payload[cursor.at] === FrameType.PADDING) {
         cursor.at++;
