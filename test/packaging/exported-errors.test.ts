@@ -19,6 +19,7 @@ const INTERNAL: readonly string[] = [
   "StreamHeadError",
   "TransportError",
   "QuicConnectionError",
+  "TlsAlertError",
   "DatagramError",
   "UdpSessionError",
 ];

@@ -123,12 +123,13 @@ export class Receiver {
     if (space === Space.initial && !this.#acceptInitial(datagram)) return;
     core.packetsReceived++;
     core.liveness.onReceived(core.now);
+    // It opened, which validates the address; its frames may confirm the handshake, and then ask for more than an unvalidated one may have.
+    if (space === Space.handshake && core.role === "server" && !core.handshakeConfirmed) core.onHandshakePacket();
     const { destinationStart, destinationEnd } = header;
     this.#frames.begin(space, datagram, destinationStart, destinationEnd);
     const ackEliciting = readFrames(payload, space, core.role, this.#frames);
     // Only now: a packet is acknowledged once its frames have been taken in (RFC 9000 § 13.1).
     received.onPacket(packetNumber, ackEliciting, core.now);
-    if (space === Space.handshake && core.role === "server" && !core.handshakeConfirmed) core.onHandshakePacket();
   }
 
   /** The peer's connection id is the source id of its first Initial (RFC 9000 § 7.2). */
