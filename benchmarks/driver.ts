@@ -406,7 +406,7 @@ async function websocket(pid: number, seconds: number, rate?: number): Promise<M
   let messages = 0;
   let failed = 0;
   const streams: Http2Stream[] = [];
-  for (let i = 0; i < 32; i++) {
+  for (let i = 0; i < 64; i++) {
     let pending = 0;
     const stream: Http2Stream | undefined = small(
       pick(i),
