@@ -38,6 +38,8 @@ const NO_BYTES = Buffer.alloc(0);
 /** 1-RTT header with the longest packet number, tag, and the type and length of a DATAGRAM frame. */
 const DATAGRAM_OVERHEAD = 1 + 4 + 16 + 3;
 
+const HANDSHAKE_SPACES = [Space.initial, Space.handshake] as const;
+
 /** What both roles know of a connection before its first packet. */
 export interface CoreSetup {
   readonly role: Role;
@@ -324,8 +326,13 @@ export class Core {
     if (space === Space.application) {
       const oldest = this.recovery.oldestUnacked(space);
       if (oldest !== undefined) this.#sendAgain(oldest);
-    } else {
-      this.crypto[space].resendAll();
+      return;
+    }
+    // What waits in the other space of the handshake goes along: the window may be full of packets that can't be opened without it.
+    for (const other of HANDSHAKE_SPACES) {
+      if (!this.keys.canSend(other)) continue;
+      this.crypto[other].resendAll();
+      if (this.crypto[other].pending && this.probes[other] === 0) this.probes[other] = 1;
     }
   }
 

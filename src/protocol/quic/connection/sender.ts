@@ -155,6 +155,8 @@ export class Sender {
     const builder = this.#builder;
     const token = space === Space.initial ? core.token : undefined;
     if (!builder.open(space, core.headerIds(), token, packetNumber, core.largestAcked[space], MIN_PAYLOAD)) return;
+    // Both probes of the handshake say all that they can: either may be lost.
+    if (probe && space !== Space.application && !core.crypto[space].pending) core.crypto[space].resendAll();
     const record = new PacketRecord(space, packetNumber, core.now);
     this.#write(space, builder.writer, record, mayData);
     if (probe) {
