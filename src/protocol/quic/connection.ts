@@ -62,7 +62,7 @@ export class QuicConnection {
       mtu: core.pathMtu.current,
       packetsSent: core.packetsSent,
       packetsReceived: core.packetsReceived,
-      packetsLost: core.packetsLost,
+      packetsLost: core.delivery.packetsLost,
       packetsDropped: core.packetsDropped,
       bytesSent: core.bytesSent,
       bytesReceived: core.bytesReceived,
@@ -154,7 +154,7 @@ export class QuicConnection {
         core.pingPending = true;
       }
       const at = core.recovery.deadline();
-      if (at !== undefined && now >= at && this.#sender.maySend) core.onRecoveryTimeout();
+      if (at !== undefined && now >= at && this.#sender.maySend) core.delivery.onTimeout();
     });
   }
 
@@ -192,7 +192,7 @@ export class QuicConnection {
 
   /** The system refused a datagram of `size` bytes (EMSGSIZE). */
   onTooBig(size: number): void {
-    if (this.#life.kind === "open") this.#core.onTooBig(size);
+    if (this.#life.kind === "open") this.#core.delivery.onTooBig(size);
   }
 
   /** Streams that the peer opened and that are not over on both sides. */

@@ -1,6 +1,6 @@
 /**
- * The parts of a connection, and what happens between them: the handshake's milestones, acknowledgements and losses. Datagrams come
- * in through the receiver and go out through the sender; time and the life of the connection are the façade's.
+ * The parts of a connection, and what happens between them: ids, and the handshake's milestones. Datagrams come
+ * in through the receiver and go out through the sender; what becomes of them is delivery's; time and the life of the connection are the façade's.
  */
 import { type IdIssuer, LocalIds, RemoteIds } from "../connection-ids.ts";
 import { CryptoStream } from "../crypto-stream.ts";
@@ -11,7 +11,7 @@ import {
   TransportErrorCode,
   transportErrorName,
 } from "../errors.ts";
-import type { AckFrame, Role } from "../frames.ts";
+import type { Role } from "../frames.ts";
 import { type HeaderIds, PacketType } from "../header.ts";
 import { MAX_CLOSE_REASON } from "../limits.ts";
 import { type PacketNumberSpace, Space } from "../packet-number.ts";
@@ -28,6 +28,7 @@ import {
 import type { ConnectionHandler, ConnectionOptions, HandshakeInfo } from "./options.ts";
 import { ControlFrames } from "./control-frames.ts";
 import { DatagramQueue } from "./datagram-queue.ts";
+import { Delivery } from "./delivery.ts";
 import { Keyring } from "./keyring.ts";
 import { Liveness } from "./liveness.ts";
 import type { PacketRecord } from "./packet-record.ts";
@@ -38,7 +39,14 @@ const NO_BYTES = Buffer.alloc(0);
 /** 1-RTT header with the longest packet number, tag, and the type and length of a DATAGRAM frame. */
 const DATAGRAM_OVERHEAD = 1 + 4 + 16 + 3;
 
-const HANDSHAKE_SPACES = [Space.initial, Space.handshake] as const;
+/** Ids are short, and looked at for each packet: a loop costs less than a call of Buffer.compare. */
+function standsAt(id: Buffer, bytes: Buffer, start: number, end: number): boolean {
+  if (id.length !== end - start) return false;
+  for (let i = 0; i < id.length; i++) {
+    if (id[i] !== bytes[start + i]) return false;
+  }
+  return true;
+}
 
 /** What both roles know of a connection before its first packet. */
 export interface CoreSetup {
@@ -77,6 +85,7 @@ export class Core {
   readonly recovery: Recovery<PacketRecord>;
   readonly received: readonly [ReceivedPackets, ReceivedPackets, ReceivedPackets];
   readonly crypto = [new CryptoStream(), new CryptoStream(), new CryptoStream()] as const;
+  readonly delivery = new Delivery(this);
   readonly pathMtu: PathMtu;
   readonly path: Path;
   readonly liveness: Liveness;
@@ -97,18 +106,12 @@ export class Core {
   retrySource: Buffer | undefined;
   /** For our Initials. */
   token: Buffer | undefined;
-  /** Probes that are to be sent, by space. */
-  readonly probes: [number, number, number] = [0, 0, 0];
-  readonly largestAcked: [number, number, number] = [-1, -1, -1];
   pingPending = false;
   packetsSent = 0;
   packetsReceived = 0;
-  packetsLost = 0;
   packetsDropped = 0;
   bytesSent = 0;
   bytesReceived = 0;
-  /** What recovery counts with. */
-  #mtu: number;
   readonly #newToken: Buffer | undefined;
   /** The id that a client's Initials came to, until it knows ours. */
   readonly #initialDestination: Buffer;
@@ -141,11 +144,10 @@ export class Core {
     this.control = new ControlFrames(this.localIds, this.remoteIds);
     this.keys.installInitial(role, setup.initialDestination);
     this.pathMtu = new PathMtu({ initial: options.initialMtu, maximum: options.maxMtu });
-    this.#mtu = this.pathMtu.current;
     this.recovery = new Recovery({
       role,
       congestion: options.congestion ?? "cubic",
-      mtu: this.#mtu,
+      mtu: this.pathMtu.current,
       random: this.random,
     });
     const tracker = (space: PacketNumberSpace): ReceivedPackets => new ReceivedPackets(space, local);
@@ -165,10 +167,10 @@ export class Core {
   /** Whether a packet came to one of our ids. */
   isLocalId(datagram: Buffer, start: number, end: number, type: number): boolean {
     for (const { id } of this.localIds.active) {
-      if (id.length === end - start && id.compare(datagram, start, end) === 0) return true;
+      if (standsAt(id, datagram, start, end)) return true;
     }
-    const first = this.#initialDestination;
-    return this.role === "server" && type === PacketType.initial && first.compare(datagram, start, end) === 0;
+    const isInitialOfClient = this.role === "server" && type === PacketType.initial;
+    return isInitialOfClient && standsAt(this.#initialDestination, datagram, start, end);
   }
 
   setPeerInitialSource(id: Buffer): void {
@@ -210,7 +212,7 @@ export class Core {
     this.liveness.handshakeCompleted(peer.maxIdleTimeout);
     this.recovery.setPeerAckDelay(peer.maxAckDelay);
     this.pathMtu.setPeerLimit(peer.maxUdpPayloadSize);
-    this.#followMtu();
+    this.delivery.followMtu();
     this.localIds.issueUpTo(peer.activeConnectionIdLimit);
     this.streams = this.#createStreams();
     this.handler.onHandshakeComplete(info);
@@ -255,85 +257,7 @@ export class Core {
     if (this.keys.isDiscarded(space)) return;
     this.keys.discard(space);
     this.recovery.discardSpace(space);
-    this.probes[space] = 0;
-  }
-
-  // --- Acknowledgements ---
-
-  onAck(space: PacketNumberSpace, ack: AckFrame): void {
-    // Delays are told after the handshake only (RFC 9000 § 13.2.5).
-    const delay = space === Space.application ? (ack.delay * 2 ** this.peer.ackDelayExponent) / 1000 : 0;
-    this.recovery.onAckReceived(space, ack, delay, this.now, this);
-    if (space === Space.application) this.keys.phases?.onAck(ack.largest);
-    if (ack.largest > this.largestAcked[space]) this.largestAcked[space] = ack.largest;
-  }
-
-  /** Recovery tells of a packet of ours. */
-  onAcked(packet: PacketRecord): void {
-    const { space, control } = packet;
-    if (packet.ackLargest >= 0) this.received[space].onAckOfAck(packet.ackLargest);
-    if (packet.probe === "mtu") {
-      this.pathMtu.onProbeAcked(packet.size);
-      this.#followMtu();
-    } else {
-      this.pathMtu.onPacketAcked(packet.size);
-    }
-    if (control !== undefined) this.control.onAcked(control);
-    this.crypto[space].onFramesAcked(packet);
-    if (space === Space.application) this.streams?.onFramesAcked(packet);
-  }
-
-  onLost(packet: PacketRecord): void {
-    const { size } = packet;
-    this.packetsLost++;
-    if (packet.probe === "mtu") {
-      this.pathMtu.onProbeLost(size);
-      return;
-    }
-    this.pathMtu.onPacketLost(size, this.now);
-    this.#followMtu();
-    this.#sendAgain(packet);
-  }
-
-  /** The system refused a datagram of that size. */
-  onTooBig(size: number): void {
-    this.pathMtu.onTooBig(size);
-    this.#followMtu();
-  }
-
-  #followMtu(): void {
-    const { current } = this.pathMtu;
-    if (current === this.#mtu) return;
-    this.#mtu = current;
-    this.recovery.setMtu(current);
-  }
-
-  #sendAgain(packet: PacketRecord): void {
-    const { space, control } = packet;
-    if (control !== undefined) this.control.onLost(control);
-    this.crypto[space].onFramesLost(packet);
-    if (space === Space.application) this.streams?.onFramesLost(packet);
-  }
-
-  /** The loss timer, or a probe timeout: then what the oldest packet said goes out again, as it is the likeliest to be missed (RFC 9002 § 6.2.4). */
-  onRecoveryTimeout(): void {
-    const probe = this.recovery.onTimeout(this.now, this);
-    if (probe === undefined) return;
-    const { space, probes } = probe;
-    this.pathMtu.onProbeTimeout(this.recovery.probeTimeouts);
-    this.#followMtu();
-    this.probes[space] = probes;
-    if (space === Space.application) {
-      const oldest = this.recovery.oldestUnacked(space);
-      if (oldest !== undefined) this.#sendAgain(oldest);
-      return;
-    }
-    // What waits in the other space of the handshake goes along: the window may be full of packets that can't be opened without it.
-    for (const other of HANDSHAKE_SPACES) {
-      if (!this.keys.canSend(other)) continue;
-      this.crypto[other].resendAll();
-      if (this.crypto[other].pending && this.probes[other] === 0) this.probes[other] = 1;
-    }
+    this.delivery.probes[space] = 0;
   }
 
   // --- The rest ---

@@ -44,7 +44,7 @@ export class FrameDispatch implements FrameHandler {
   onPing(): void {}
 
   onAck(ack: AckFrame): void {
-    this.#core.onAck(this.#space, ack);
+    this.#core.delivery.onAck(this.#space, ack);
   }
 
   onCrypto(offset: number, bytes: Buffer): void {

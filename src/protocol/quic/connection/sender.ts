@@ -147,21 +147,22 @@ export class Sender {
   #packet(space: PacketNumberSpace): void {
     const core = this.#core;
     const received = core.received[space];
-    const probe = core.probes[space] > 0;
+    const probe = core.delivery.probes[space] > 0;
     const ackDue = received.ackDue(core.now);
     const mayData = probe || this.#maySendData();
     if (!ackDue && !probe && !(mayData && this.#wantsData(space))) return;
     const packetNumber = core.recovery.nextPacketNumber(space);
     const builder = this.#builder;
     const token = space === Space.initial ? core.token : undefined;
-    if (!builder.open(space, core.headerIds(), token, packetNumber, core.largestAcked[space], MIN_PAYLOAD)) return;
+    if (!builder.open(space, core.headerIds(), token, packetNumber, core.delivery.largestAcked[space], MIN_PAYLOAD))
+      return;
     // Both probes of the handshake say all that they can: either may be lost.
     if (probe && space !== Space.application && !core.crypto[space].pending) core.crypto[space].resendAll();
     const record = new PacketRecord(space, packetNumber, core.now);
     this.#write(space, builder.writer, record, mayData);
     if (probe) {
       if (!builder.writer.ackEliciting) builder.writer.ping();
-      core.probes[space]--;
+      core.delivery.probes[space]--;
       record.probe = "pto";
     }
     if (builder.close()) this.#records.push(record);
@@ -206,7 +207,7 @@ export class Sender {
     const packetNumber = core.recovery.nextPacketNumber(Space.application);
     builder.begin(size);
     this.#records.length = 0;
-    const largest = core.largestAcked[Space.application];
+    const largest = core.delivery.largestAcked[Space.application];
     if (!builder.open(Space.application, core.headerIds(), undefined, packetNumber, largest, MIN_PAYLOAD))
       return undefined;
     const record = new PacketRecord(Space.application, packetNumber, core.now);
@@ -232,7 +233,8 @@ export class Sender {
       if (!core.keys.canSend(space) || (space === Space.application && !core.handshakeComplete)) continue;
       const packetNumber = core.recovery.nextPacketNumber(space);
       const token = space === Space.initial ? core.token : undefined;
-      if (!builder.open(space, core.headerIds(), token, packetNumber, core.largestAcked[space], MIN_PAYLOAD)) continue;
+      if (!builder.open(space, core.headerIds(), token, packetNumber, core.delivery.largestAcked[space], MIN_PAYLOAD))
+        continue;
       if (frameType !== undefined || space === Space.application) {
         builder.writer.connectionClose(errorCode, frameType, Buffer.from(reason));
       } else {
