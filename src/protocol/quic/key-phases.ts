@@ -38,8 +38,8 @@ export class KeyPhases {
   /** The first packet number that the current send key sealed; undefined before it. */
   #firstSent: number | undefined;
   #firstSentAcked = false;
-  /** The lowest packet number that the current receive key opened; Infinity before it. */
-  #firstReceived = Number.POSITIVE_INFINITY;
+  /** The lowest packet number that the current receive key opened; Infinity before it. No packet is older than the first keys. */
+  #firstReceived = 0;
   /** When the previous key goes; undefined while the current one has opened nothing. */
   #previousUntil: number | undefined;
   #failed = 0;

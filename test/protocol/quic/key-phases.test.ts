@@ -69,6 +69,18 @@ function settle(one: End, other: End, now: number): void {
 }
 
 describe("key update", () => {
+  it("follows a peer whose very first packet is under new keys already, as aioquic sends it", () => {
+    const { a, b } = pair();
+    // The server's HANDSHAKE_DONE itself, for one: its handshake was confirmed before.
+    b.receive(a.send());
+    a.keys.onAck(0);
+    expect(a.keys.update()).toBe(true);
+    a.next = 1;
+    const fresh = new End(SUITE, Buffer.alloc(32, 2), Buffer.alloc(32, 1));
+    expect(fresh.receive(a.send())).toBe(true);
+    expect(fresh.keys.generation).toBe(1);
+  });
+
   it("by us, followed by the peer, again and again", () => {
     const { a, b } = pair();
     settle(a, b, 0);
