@@ -55,7 +55,9 @@ export class Sender {
 
   #fill(datagrams: Buffer[]): void {
     while (datagrams.length < MAX_BURST) {
-      const datagram = this.#datagram() ?? this.#mtuProbe();
+      // The probe goes first: who has much to send would never have room for it afterwards.
+      const probe = datagrams.length === 0 ? this.#mtuProbe() : undefined;
+      const datagram = probe ?? this.#datagram() ?? this.#mtuProbe();
       if (datagram === undefined) return;
       datagrams.push(datagram);
     }
