@@ -276,6 +276,27 @@ describe("what may be sent", () => {
     expect(lab.recovery.congestionWindow).toBe(24_000);
   });
 
+  it("grows where only the pacer kept the window from being used", () => {
+    const lab = new Lab();
+    lab.roundTrip(100);
+    for (let round = 0; round < 20; round++) {
+      expect(lab.recovery.sendAllowance(lab.now)).toBeGreaterThanOrEqual(10 * MTU);
+      const numbers = lab.sendMany(10);
+      lab.now += 100;
+      lab.ackEach(numbers);
+    }
+    const before = lab.recovery.congestionWindow;
+    expect(before).toBeGreaterThan(100_000);
+    lab.recovery.onAppLimited();
+    // Ten at once is what the pacer allows; the window would allow many times as much.
+    expect(lab.recovery.sendAllowance(lab.now)).toBeLessThan(before / 2);
+    const numbers: number[] = [];
+    while (lab.recovery.sendAllowance(lab.now) >= MTU) numbers.push(lab.send());
+    lab.now += 100;
+    lab.ackEach(numbers);
+    expect(lab.recovery.congestionWindow).toBeGreaterThan(before);
+  });
+
   it("comes back after reordering that looked like loss", () => {
     const lab = new Lab();
     lab.recovery.onHandshakeConfirmed();

@@ -50,6 +50,9 @@ export const PERFECT: LinkOptions = {
   queue: Number.POSITIVE_INFINITY,
 };
 
+/** Milliseconds. Who sends little does not see a burst for hours. */
+const MAX_BURST_TIME = 1_000;
+
 export interface Arrival {
   readonly at: number;
   readonly bytes: Buffer;
@@ -59,6 +62,7 @@ export class Link {
   readonly #options: LinkOptions;
   readonly #random: Random;
   #burstLeft = 0;
+  #burstUntil = 0;
   /** Datagrams that were sent. */
   #count = 0;
   /** When the last byte in the queue is on its way. */
@@ -75,8 +79,15 @@ export class Link {
       this.#options;
     const random = this.#random;
     const isLost = random.chance(loss);
-    if (this.#burstLeft > 0) this.#burstLeft--;
-    else if (random.chance(burst)) this.#burstLeft = random.integer(1, 2 * burstLength);
+    const begins = random.chance(burst);
+    if (this.#burstLeft > 0 && now < this.#burstUntil) {
+      this.#burstLeft--;
+    } else if (begins) {
+      this.#burstLeft = random.integer(1, 2 * burstLength);
+      this.#burstUntil = now + MAX_BURST_TIME;
+    } else {
+      this.#burstLeft = 0;
+    }
     const isBlocked = (now >= outageFrom && now < outageTo) || drop?.has(this.#count) === true;
     this.#count++;
     if (isBlocked || datagram.length > (now >= laterMtuAt ? laterMtu : mtu)) return [];
