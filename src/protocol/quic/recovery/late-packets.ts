@@ -3,6 +3,7 @@
  * packets count as lost grow (RFC 9002 §§ 6.1.1, 6.1.2 leave that to the sender).
  */
 import type { AckFrame } from "../frames.ts";
+import type { CongestionController } from "./congestion-controller.ts";
 import { MAX_REMEMBERED_LOSSES, MAX_REORDERING } from "../limits.ts";
 
 /** RFC 9002 §§ 6.1.1, 6.1.2. */
@@ -32,8 +33,8 @@ export class LatePackets {
     this.#packets.push({ packetNumber, lostAt, event, byTime });
   }
 
-  /** Tells the event of each that an ACK frame names. */
-  onAck(ack: AckFrame, largestAcked: number, onSpurious: (event: number) => void): void {
+  /** Takes back the loss of each that an ACK frame names. */
+  onAck(ack: AckFrame, largestAcked: number, congestion: CongestionController): void {
     const packets = this.#packets;
     let range = 0;
     for (let i = packets.length - 1; i >= 0; i--) {
@@ -48,7 +49,7 @@ export class LatePackets {
         const reordering = largestAcked - packet.packetNumber + 1;
         this.packetThreshold = Math.max(this.packetThreshold, Math.min(reordering, MAX_REORDERING));
       }
-      onSpurious(packet.event);
+      congestion.onSpuriousLoss(packet.event);
     }
   }
 

@@ -64,6 +64,7 @@ export class Recovery<P extends SentPacket = SentPacket> {
   #initialDiscarded = false;
   /** From when on a client waits for such a server. */
   #waitingSince: number | undefined = undefined;
+  #probeSpace: PacketNumberSpace = Space.initial;
   /** There was less to send than was allowed. */
   #appLimited = true;
   readonly #acked: P[] = [];
@@ -177,7 +178,7 @@ export class Recovery<P extends SentPacket = SentPacket> {
     if (space === Space.application) this.#findSpurious(ack, now);
     const newest = acked[0];
     if (newest === undefined) return;
-    if (newest.packetNumber === ack.largest && acked.some((packet) => packet.ackEliciting)) {
+    if (newest.packetNumber === ack.largest && hasAckEliciting(acked)) {
       this.#sample(newest, this.#confirmed ? Math.min(ackDelay, this.#maxAckDelay) : ackDelay, now);
     }
     // A server may not be able to answer yet, whatever it acknowledged (RFC 9002 § 6.2.1).
@@ -199,7 +200,7 @@ export class Recovery<P extends SentPacket = SentPacket> {
     for (const { lossTime: at } of this.#spaces) {
       if (at !== undefined && (lossTime === undefined || at < lossTime)) lossTime = at;
     }
-    return lossTime ?? this.#probeTimeout()?.at;
+    return lossTime ?? this.#probeTimeout();
   }
 
   /** Declares packets lost that were overtaken for too long; else, if it is time, asks for probes. */
@@ -215,9 +216,9 @@ export class Recovery<P extends SentPacket = SentPacket> {
       this.#tellLost(sink);
       return undefined;
     }
-    const timeout = this.#probeTimeout();
-    if (timeout === undefined || now < timeout.at) return undefined;
-    const { space } = timeout;
+    const at = this.#probeTimeout();
+    if (at === undefined || now < at) return undefined;
+    const space = this.#probeSpace;
     this.probeTimeouts++;
     this.#waitingSince = now;
     // A second one in case the first is lost too; but nothing is gained by two that only ask for an answer.
@@ -243,7 +244,7 @@ export class Recovery<P extends SentPacket = SentPacket> {
     const late = this.#late;
     late.forgetBefore(now - LATE_TIMEOUTS * this.rtt.probeTimeout(this.#maxAckDelay));
     const { largestAcked } = this.#spaces[Space.application];
-    late.onAck(ack, largestAcked, (event) => this.#congestion.onSpuriousLoss(event));
+    late.onAck(ack, largestAcked, this.#congestion);
   }
 
   #detectLost(sent: SentPackets<P>, now: number): void {
@@ -274,24 +275,21 @@ export class Recovery<P extends SentPacket = SentPacket> {
     lost.length = 0;
   }
 
-  /** RFC 9002 App. A.8. */
-  #probeTimeout(): { readonly at: number; readonly space: PacketNumberSpace } | undefined {
+  /** When it comes, and in `#probeSpace` for which space (RFC 9002 App. A.8). */
+  #probeTimeout(): number | undefined {
     let at: number | undefined;
-    let space: PacketNumberSpace = Space.initial;
-    for (const candidate of SPACES) {
-      const sent = this.#spaces[candidate];
+    for (const space of SPACES) {
+      const sent = this.#spaces[space];
       // Before the handshake is confirmed, the peer may not be able to open 1-RTT packets (RFC 9002 § 6.2.1).
-      if (sent.ackElicitingInFlight === 0 || (candidate === Space.application && !this.#confirmed)) continue;
-      const due = sent.lastAckElicitingAt + this.#backedOff(candidate === Space.application ? this.#maxAckDelay : 0);
+      if (sent.ackElicitingInFlight === 0 || (space === Space.application && !this.#confirmed)) continue;
+      const due = sent.lastAckElicitingAt + this.#backedOff(space === Space.application ? this.#maxAckDelay : 0);
       if (at !== undefined && due >= at) continue;
       at = due;
-      space = candidate;
+      this.#probeSpace = space;
     }
-    if (at === undefined && !this.#peerValidatedUs && this.#waitingSince !== undefined) {
-      at = this.#waitingSince + this.#backedOff(0);
-      space = this.#initialDiscarded ? Space.handshake : Space.initial;
-    }
-    return at === undefined ? undefined : { at, space };
+    if (at !== undefined || this.#peerValidatedUs || this.#waitingSince === undefined) return at;
+    this.#probeSpace = this.#initialDiscarded ? Space.handshake : Space.initial;
+    return this.#waitingSince + this.#backedOff(0);
   }
 
   #backedOff(maxAckDelay: number): number {
@@ -301,4 +299,9 @@ export class Recovery<P extends SentPacket = SentPacket> {
   #setRate(): void {
     this.#pacer.setRate(this.#congestion.window, this.rtt.smoothed, this.#congestion.inSlowStart);
   }
+}
+
+function hasAckEliciting(packets: readonly SentPacket[]): boolean {
+  for (const packet of packets) if (packet.ackEliciting) return true;
+  return false;
 }
