@@ -15,8 +15,11 @@ import { PacketRecord } from "./packet-record.ts";
 /** No packet is begun for less: what is smaller than the largest frame without data would stand in a datagram in vain. */
 const MIN_PAYLOAD = 64;
 
+/** But a challenge alone is worth a packet: a path that has changed may allow no more, as three times of an ACK are few bytes. */
+const CHALLENGE_PAYLOAD = 9;
+
 /** A 1-RTT packet with that payload. */
-const MIN_PACKET = MIN_PAYLOAD + 1 + MAX_CONNECTION_ID_LENGTH + 4 + TAG_LENGTH;
+const MIN_PACKET = CHALLENGE_PAYLOAD + 1 + MAX_CONNECTION_ID_LENGTH + 4 + TAG_LENGTH;
 
 const NO_REASON = Buffer.alloc(0);
 
@@ -105,7 +108,9 @@ export class Sender {
     if (builder.count === 0) return undefined;
     const first = builder.packet(0);
     const hasInitial = first.space === Space.initial && (core.role === "client" || first.ackEliciting);
-    return this.#finish(hasInitial || this.#provesPath ? MIN_DATAGRAM_SIZE : 0);
+    // Filled up to less it would prove nothing, and use up what a path that is not validated may be sent (RFC 9000 § 8.2.1).
+    const proves = this.#provesPath && path.allowance >= MIN_DATAGRAM_SIZE;
+    return this.#finish(hasInitial || proves ? MIN_DATAGRAM_SIZE : 0);
   }
 
   #finish(padTo: number): Buffer {
@@ -151,12 +156,16 @@ export class Sender {
     const received = core.received[space];
     const probe = core.delivery.probes[space] > 0;
     const ackDue = received.ackDue(core.now);
-    const mayData = probe || this.#maySendData();
+    // What is in flight went the old way, and takes nothing from the new one.
+    const challenge =
+      space === Space.application && (core.path.challengeDeadline() ?? Number.POSITIVE_INFINITY) <= core.now;
+    const mayData = probe || challenge || this.#maySendData();
     if (!ackDue && !probe && !(mayData && this.#wantsData(space))) return;
     const packetNumber = core.recovery.nextPacketNumber(space);
     const builder = this.#builder;
     const token = space === Space.initial ? core.token : undefined;
-    if (!builder.open(space, core.headerIds(), token, packetNumber, core.delivery.largestAcked[space], MIN_PAYLOAD))
+    const minPayload = core.handshakeConfirmed && !core.path.validated ? CHALLENGE_PAYLOAD : MIN_PAYLOAD;
+    if (!builder.open(space, core.headerIds(), token, packetNumber, core.delivery.largestAcked[space], minPayload))
       return;
     // Both probes of the handshake say all that they can: either may be lost.
     if (probe && space !== Space.application && !core.crypto[space].pending) core.crypto[space].resendAll();
@@ -172,6 +181,8 @@ export class Sender {
 
   #write(space: PacketNumberSpace, writer: FrameWriter, record: PacketRecord, mayData: boolean): void {
     const core = this.#core;
+    // First what validates the path: there may be no room for more.
+    if (mayData && space === Space.application) this.#writePath(writer);
     record.ackLargest = core.received[space].write(writer, core.now);
     if (mayData) {
       if (core.crypto[space].pending) core.crypto[space].writeFrames(writer, record);
@@ -187,12 +198,15 @@ export class Sender {
     }
   }
 
+  #writePath(writer: FrameWriter): void {
+    const core = this.#core;
+    if (!core.path.wants(core.now)) return;
+    this.#provesPath = true;
+    core.path.write(writer, core.now, core.pto());
+  }
+
   #writeApplication(writer: FrameWriter, record: PacketRecord): void {
     const core = this.#core;
-    if (core.path.wants(core.now)) {
-      this.#provesPath = true;
-      core.path.write(writer, core.now, core.pto());
-    }
     record.control = core.control.write(writer);
     if (core.pingPending && writer.ping()) core.pingPending = false;
     if (core.datagrams.length > 0) core.datagrams.write(writer, core.maxDatagramSize);

@@ -40,6 +40,8 @@ export interface Scenario {
   /** When each side sends a DATAGRAM frame, of so many bytes. */
   readonly datagrams: readonly { readonly from: Side; readonly at: number; readonly size: number }[];
   readonly keyUpdates: readonly { readonly from: Side; readonly at: number }[];
+  /** When the client's address changes, as behind a NAT. */
+  readonly rebindAt: number | undefined;
   /** Who closes in the end. */
   readonly closer: Side;
 }
@@ -142,6 +144,9 @@ export function scenarioOf(seed: number): Scenario {
   const random = new Random(seed);
   const delay = random.logarithmic(0.5, 375);
   const seconds = random.chance(0.7) ? 0.5 : random.between(0.5, 10);
+  const rebindAt = random.chance(0.1) ? random.between(0, seconds * 1000) : undefined;
+  // Where the server may send nothing more to the new address, and the client has nothing to say, only this helps.
+  const keepAlive = rebindAt === undefined ? {} : { keepAlive: random.between(100, 5_000) };
   const side = (): Side => random.pick(["client", "server"] as const);
   return {
     seed,
@@ -150,7 +155,7 @@ export function scenarioOf(seed: number): Scenario {
     suite: random.pick(SUITES),
     helloFilling: random.chance(0.3) ? random.integer(0, 3_000) : 0,
     filling: random.chance(0.5) ? 2_500 : random.integer(0, 12_000),
-    client: options(random),
+    client: { ...options(random), ...keepAlive },
     server: options(random),
     clientParameters: parameters(random),
     serverParameters: parameters(random),
@@ -165,6 +170,7 @@ export function scenarioOf(seed: number): Scenario {
       at: random.between(0, seconds * 1000),
     })),
     closer: side(),
+    rebindAt,
   };
 }
 
@@ -184,6 +190,7 @@ export function calm(changes: Partial<Scenario>): Scenario {
     streams: [],
     datagrams: [],
     keyUpdates: [],
+    rebindAt: undefined,
     closer: "client",
     ...changes,
   };

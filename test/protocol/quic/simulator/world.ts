@@ -59,6 +59,8 @@ export class World implements StreamHost {
   #stepsAtOnce = 0;
   #touched = false;
   #isClosing = false;
+  /** What the client sends comes from another address, and the server has not noticed. */
+  #isRebinding = false;
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
@@ -174,7 +176,7 @@ export class World implements StreamHost {
   }
 
   #plan(): void {
-    const { streams, datagrams, keyUpdates } = this.#scenario;
+    const { streams, datagrams, keyUpdates, rebindAt } = this.#scenario;
     for (const plan of streams) this.later(plan.at, () => this.#open(plan));
     for (const [number, { from, at, size }] of datagrams.entries()) {
       this.later(at, () => {
@@ -184,6 +186,7 @@ export class World implements StreamHost {
         this.touch();
       });
     }
+    if (rebindAt !== undefined) this.later(rebindAt, () => (this.#isRebinding = true));
     for (const { from, at } of keyUpdates) this.later(at, () => void this.#connection(from).keyUpdate());
   }
 
@@ -258,12 +261,22 @@ export class World implements StreamHost {
     const auditor = this.#auditors[from];
     const told: Told = auditor.onSent(datagram);
     const to = this.#connection(from === "client" ? "server" : "client");
+    const isFromNewAddress = from === "client" && this.#isRebinding;
     for (const { at, bytes } of this.#links[from].send(datagram, this.#now)) {
       this.#events.add(at, () => {
         auditor.onArrived(told, bytes.length);
+        const { largestReceived } = to;
         to.receive(bytes, this.#now);
+        // Only what is newer than all that came before moves the connection (RFC 9000 § 9.3).
+        if (isFromNewAddress && to.largestReceived > largestReceived) this.#rebind(bytes.length);
       });
     }
+  }
+
+  #rebind(size: number): void {
+    if (!this.#isRebinding) return;
+    this.#isRebinding = false;
+    this.#pair.server.onPeerAddressChanged(size, this.#now);
   }
 
   #next(): number | undefined {
