@@ -146,7 +146,7 @@ export class Core {
     this.pathMtu = new PathMtu({ initial: options.initialMtu, maximum: options.maxMtu });
     this.recovery = new Recovery({
       role,
-      congestion: options.congestion ?? "cubic",
+      congestion: options.congestion ?? "new-reno",
       mtu: this.pathMtu.current,
       random: this.random,
     });
