@@ -120,7 +120,7 @@ class FakeTls implements TlsSession {
   }
 
   #complete(): TlsEvent {
-    return { kind: "complete", alpn: "test", group: "none", suite: this.#suite };
+    return { kind: "complete", alpn: "test", group: "X25519", suite: this.#suite };
   }
 
   #secrets(level: "handshake" | "application", events: TlsEvent[]): void {
