@@ -1,6 +1,7 @@
 /** Reads the configuration file again when it changes, or on SIGHUP, and gives the tunnel its rules. */
+import { setTimeout } from "node:timers/promises";
 import { changesForRestart, ingressChanges } from "../config/changes.ts";
-import { expandHome, fileDigest } from "../config/files.ts";
+import { expandHome, fileDigest, isFile } from "../config/files.ts";
 import { ConfigError, formatProblem } from "../config/problem.ts";
 import { type FileWatch, watchFile, type WatchTiming } from "../config/watch.ts";
 import type { LocalTunnel } from "../connector/api.ts";
@@ -21,12 +22,19 @@ export interface ReloadOptions {
   readonly timing?: Partial<WatchTiming>;
 }
 
+/** How long a signal waits for others. */
+const SIGNAL_SETTLE_MS = 100;
+
 type Reason = "change" | "signal";
 
-/** Undefined where no file was read. */
+/** Undefined where no file was read, or none that can be read again: a pipe, as `--config <(…)` makes one. */
 export function createReloader(options: ReloadOptions): Reloader | undefined {
-  const { file } = options.loaded.settings;
-  return file === undefined ? undefined : new Reloader(options, file.path, file.digest);
+  const { io, loaded, logger } = options;
+  const { file } = loaded.settings;
+  if (file === undefined) return undefined;
+  if (isFile(expandHome(file.path, io.env))) return new Reloader(options, file.path, file.digest);
+  logger.info(`${file.path} is no regular file: it is not read again`);
+  return undefined;
 }
 
 export class Reloader {
@@ -40,6 +48,9 @@ export class Reloader {
   #warnings: ReadonlySet<string>;
   /** One after another. */
   #work: Promise<void> = Promise.resolve();
+  /** Waits for its turn, and will see what is asked for meanwhile. */
+  #waiting: Promise<void> | undefined;
+  #waitingFor: Reason = "change";
   #closed = false;
 
   constructor(options: ReloadOptions, path: string, digest: string | undefined) {
@@ -59,14 +70,25 @@ export class Reloader {
 
   /** A signal has files read anew that the configuration names, too. Resolves when it is done; never rejects. */
   reload(reason: Reason): Promise<void> {
-    this.#work = this.#work.then(async () => {
-      try {
-        if (!this.#closed) await this.#reload(reason);
-      } catch (error) {
-        this.#failed(error);
-      }
-    });
-    return this.#work;
+    if (this.#waiting === undefined) {
+      this.#waitingFor = reason;
+      this.#waiting = this.#work.then(() => this.#next());
+      this.#work = this.#waiting;
+    } else if (reason === "signal") {
+      this.#waitingFor = reason;
+    }
+    return this.#waiting;
+  }
+
+  async #next(): Promise<void> {
+    // Signals that come in a burst are one.
+    await setTimeout(this.#waitingFor === "signal" ? SIGNAL_SETTLE_MS : 0, undefined, { ref: false });
+    this.#waiting = undefined;
+    try {
+      if (!this.#closed) await this.#reload(this.#waitingFor);
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   async #reload(reason: Reason): Promise<void> {
@@ -76,10 +98,19 @@ export class Reloader {
     this.#digest = digest;
     const loaded = await loadPlan({ ...request, configPath: this.#path }, io, scrubber);
     if (this.#closed) return;
+    this.#expectRoutes(loaded);
     this.#warn(loaded);
     const changes = ingressChanges(this.#ingress, loaded.plan.config.ingress);
     if (changes.length > 0) this.#apply(loaded.plan.config.ingress, changes);
     else logger.info(`Configuration read again: the rules of ${this.#path} are the same`);
+  }
+
+  /** A file that is only half written, or whose key has a slip, would answer everything with 503. */
+  #expectRoutes({ plan }: Loaded): void {
+    if (plan.routes.from !== "nothing" || this.#options.loaded.plan.routes.from === "nothing") return;
+    const text =
+      "found no rules, where there were some; ingress with at least one rule would be right, such as service: http_status:503";
+    throw new ConfigError([{ where: this.#path, text }]);
   }
 
   #warn({ plan, settings }: Loaded): void {

@@ -1,6 +1,6 @@
 /** Reads the files that a configuration names, with a bound on each; and finds cloudflared's default ones. */
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import type { ConfigFile } from "./config-file.ts";
@@ -14,17 +14,32 @@ const USER_DIRECTORIES = ["~/.cloudflared", "~/.cloudflare-warp", "~/cloudflare-
 const SYSTEM_DIRECTORIES = ["/etc/cloudflared", "/usr/local/etc/cloudflared"];
 const CONFIG_NAMES = ["config.yml", "config.yaml"];
 
-/** UTF-8 text of a file. Throws a ConfigError that names the file and the reason. */
+/** Text of a file, or of a pipe, which is waited for. Throws a ConfigError that names the file and the reason. */
 export function readTextFile(path: string, where: string): string {
+  return read(path, where, () => readBounded(openSync(path, "r")));
+}
+
+/** The same for a file that is read while a tunnel serves: what is no regular file might hold everything up. */
+export function readRegularFile(path: string, where: string): string {
+  return read(path, where, () => {
+    // Opening a pipe that nobody writes to does not end otherwise.
+    const descriptor = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    if (fstatSync(descriptor).isFile()) return readBounded(descriptor);
+    closeSync(descriptor);
+    throw new Error("it is no regular file");
+  });
+}
+
+function read(path: string, where: string, reader: () => string): string {
   try {
-    return readBounded(path);
+    return reader();
   } catch (error) {
     throw new ConfigError([{ where, text: `can't read ${path}: ${reasonOf(error)}` }]);
   }
 }
 
-function readBounded(path: string): string {
-  const descriptor = openSync(path, "r");
+/** Closes it, too. */
+function readBounded(descriptor: number): string {
   try {
     const chunks: Buffer[] = [];
     for (let total = 0; ; ) {
@@ -58,7 +73,7 @@ function reasonOf(error: unknown): string {
 
 /** Of a file's text. Throws a ConfigError that names the file and the reason. */
 export function fileDigest(path: string, where: string): string {
-  return digestOf(readTextFile(path, where));
+  return digestOf(readRegularFile(path, where));
 }
 
 function digestOf(text: string): string {
@@ -116,7 +131,8 @@ function homeOf(env: Environment): string | undefined {
   }
 }
 
-function isFile(path: string): boolean {
+/** Whether it is there, and can be read again. */
+export function isFile(path: string): boolean {
   try {
     return statSync(path).isFile();
   } catch {

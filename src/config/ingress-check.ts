@@ -1,7 +1,7 @@
 import { type IngressProblem, parseIngress } from "../proxy/ingress/parse.ts";
 import type { Ingress } from "../types.ts";
 import type { IngressSection } from "./config-file.ts";
-import { expandHome, readTextFile } from "./files.ts";
+import { expandHome, readRegularFile } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
 import { ConfigError, type ConfigProblem, formatProblem } from "./problem.ts";
 
@@ -29,7 +29,7 @@ export function checkIngress(
 }
 
 function fileReader(env: Environment): (path: string) => string {
-  return (path) => readTextFile(expandHome(path, env), "");
+  return (path) => readRegularFile(expandHome(path, env), "");
 }
 
 /** What is wrong with a file's rules, for a file that is wrong elsewhere too. */

@@ -2,7 +2,7 @@
 import { formatDuration } from "../proxy/ingress/duration.ts";
 import { type IngressContext, type IngressProblem, parseIngress } from "../proxy/ingress/parse.ts";
 import type { HeaderEdits, Ingress, Origin, OriginRequestOptions, Service } from "../types.ts";
-import { readTextFile } from "./files.ts";
+import { readRegularFile } from "./files.ts";
 import { formatKeyPath, type KeyPath } from "./key-path.ts";
 import { type OriginInput, parseOrigin } from "./origin.ts";
 import { ConfigError, type ConfigProblem, formatProblem } from "./problem.ts";
@@ -158,7 +158,7 @@ class OptionReader {
   context(handlers: Handlers): IngressContext {
     return {
       handlers: { ...handlers, ...this.#inline },
-      readFile: (path) => this.#pems.get(path) ?? readTextFile(path, ""),
+      readFile: (path) => this.#pems.get(path) ?? readRegularFile(path, ""),
     };
   }
 

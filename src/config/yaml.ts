@@ -2,6 +2,7 @@
 import { isMap, isScalar, type Node, type Scalar } from "yaml";
 import { nearest } from "../proxy/ingress/nearest.ts";
 import { redactLikely } from "../proxy/ingress/redact.ts";
+import { meantSection } from "../proxy/ingress/sections.ts";
 import { type ConfigFile, fileLayer, type IngressSection, type Located } from "./config-file.ts";
 import { ingressProblems } from "./ingress-check.ts";
 import type { Environment } from "./interpolate.ts";
@@ -101,6 +102,11 @@ class YamlReader {
     const spec = findSetting(key);
     // Aliases are no keys in cloudflared either.
     if (spec === undefined || spec.name !== key || spec.native || key === "config") {
+      const section = meantSection(key);
+      if (section !== undefined) {
+        this.#problems.push({ where, text: `found the unknown key ${redactLikely(key)}; ${section} would be right` });
+        return;
+      }
       const names = [...settingNames()].filter((name) => name.length > 2 && name !== key);
       const near = nearest(key, ["tunnel", ...INGRESS_KEYS, ...names]);
       const hint = near === undefined ? "" : `; did you mean ${near}?`;

@@ -1,6 +1,6 @@
 /** A tunnel that runs: its connections, its proxy, its health check and its metrics, and their common end. */
 import { randomUUID } from "node:crypto";
-import { readTextFile } from "../config/files.ts";
+import { readRegularFile } from "../config/files.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
 import type { Probe } from "../health/probe.ts";
 import { type MetricsServer, startMetricsServer } from "../health/server.ts";
@@ -212,7 +212,7 @@ export class RunningTunnel implements LocalTunnel {
     return new Orchestrator({
       ingress,
       // The keys of Cloudflare's configuration name files of this machine.
-      context: { handlers, readFile: (path) => readTextFile(path, "") },
+      context: { handlers, readFile: (path) => readRegularFile(path, "") },
       maxActiveFlows,
       apply: (rules) => this.#proxy.update(rules),
       onApplied: (version, source) => this.#onConfiguration(version, source),

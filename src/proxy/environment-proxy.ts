@@ -67,12 +67,21 @@ function readProxy(value: string, name: string): OriginProxy {
     return unusable(`${name} names a proxy by ${url.protocol}//, and only http:// is known here`);
   }
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  const user = [url.username, url.password].map((part) => decodeURIComponent(part)).join(":");
+  const user = credentialsOf(url);
+  if (user === undefined) return unusable(`${name} has a user or a password with a % that begins no escape`);
   return {
     address: { kind: "tcp", host, port: Number(url.port || 80) },
     authorization: user === ":" ? undefined : `Basic ${Buffer.from(user).toString("base64")}`,
     problem: undefined,
   };
+}
+
+function credentialsOf({ username, password }: URL): string | undefined {
+  try {
+    return `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  } catch {
+    return undefined;
+  }
 }
 
 function unusable(problem: string): OriginProxy {

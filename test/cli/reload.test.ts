@@ -1,4 +1,5 @@
 /** The configuration file is read again while a tunnel runs. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -115,6 +116,36 @@ describe("a changed file", () => {
     await until(/are the same/);
     expect([tunnel.ingresses.length, tunnel.failedReloads]).toEqual([0, 1]);
     reloader.close();
+  });
+
+  it.each([
+    ["empty", ""],
+    ["half written", "tunnel: 6ff42ae2-765d-4adf-8112-31c55c1551ef\n"],
+    ["without a rule", "ingress:\n"],
+    ["with a slip in its key", RULES.replace("ingress", "ingres")],
+  ])("that is %s leaves the rules", async (_, text) => {
+    const { path, reloader, said, tunnel } = await start(RULES);
+    writeFileSync(path, text);
+    await reloader.reload("change");
+    expect(tunnel.ingresses).toEqual([]);
+    expect(said().at(-1)).toBe("error: config.yml can't be used, so the configuration before goes on");
+  });
+
+  it("that is a pipe now leaves the rules, and holds nothing up", async () => {
+    const { path, reloader, said, tunnel } = await start(RULES);
+    rmSync(path);
+    execFileSync("mkfifo", [path]);
+    await reloader.reload("signal");
+    expect(tunnel.ingresses).toEqual([]);
+    expect(said()).toContain("error: config.yml: can't read config.yml: it is no regular file");
+  });
+
+  it("is read once for a burst of signals", async () => {
+    const { path, reloader, said, tunnel } = await start(RULES);
+    writeFileSync(path, RULES.replace("http://a:1", "http://b:2"));
+    await Promise.all(Array.from({ length: 30 }, () => reloader.reload("signal")));
+    expect(tunnel.ingresses).toHaveLength(1);
+    expect(said()).toHaveLength(1);
   });
 
   it("that is gone leaves the rules", async () => {

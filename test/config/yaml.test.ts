@@ -91,6 +91,20 @@ describe("parseYamlConfig", () => {
     });
   });
 
+  it.each([
+    "originrequest",
+    "origin-request",
+    "origin_request",
+    "originRequests",
+    "OriginRequest",
+    "ingres",
+    "Ingress",
+  ])("refuses %s: with a slip there Access would be lost", (key) => {
+    expect(messageOf(`${key}: {}\ningress:\n  - service: http://a\n`)).toMatch(
+      new RegExp(`config.yml:1:1: ${key}: found the unknown key .*; (originRequest|ingress) would be right`),
+    );
+  });
+
   it("warns about unknown keys by name and line, with the near one", () => {
     expect(warningsOf("# c\nretires: 3\n\nwholly-other: 1\nwarp-rooting: 1\n")).toEqual([
       "config.yml:2:1: retires: unknown key retires is ignored; did you mean retries?",

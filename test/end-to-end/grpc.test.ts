@@ -34,7 +34,15 @@ function service(stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHea
   });
   stream.on("end", () => stream.end());
   stream.on("wantTrailers", () =>
-    stream.sendTrailers({ "grpc-status": "0", "grpc-message": String(headers.te), "x-bytes": String(bytes) }),
+    stream.sendTrailers({
+      "grpc-status": "0",
+      "grpc-message": String(headers.te),
+      // Names that only Cloudflare's components may set.
+      "cf-int-brand-id": "1",
+      "cf-cloudflared-response-meta": '{"src":"cloudflared"}',
+      "cf-proxy-status": "1",
+      "x-bytes": String(bytes),
+    }),
   );
 }
 

@@ -44,6 +44,11 @@ describe("the environment", () => {
     ["never for loopback", undefined, { HTTP_PROXY: "p" }, "127.8.9.1"],
     ["never for IPv6 loopback", undefined, { HTTP_PROXY: "p" }, "::1"],
     ["socks5", expect.stringMatching(/HTTP_PROXY names a proxy by socks5:\/\//), { HTTP_PROXY: "socks5://p" }],
+    [
+      "a password that is no escape",
+      expect.stringMatching(/HTTP_PROXY has a user or a password with a %/),
+      { HTTP_PROXY: "http://u:p%zz@proxy.example" },
+    ],
     ["no URL", expect.stringMatching(/HTTP_PROXY is no URL/), { HTTP_PROXY: "http://:@" }],
   ])("names %s", (_what, expected, environment, host, port, scheme) => {
     expect(proxyOf(environment, host as string, port as number, scheme as "http")).toEqual(expected);

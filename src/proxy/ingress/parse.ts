@@ -9,8 +9,9 @@ import { checkHostname, RuleOrder } from "./hostname-rules.ts";
 import { type OriginRequest, type ReadFile, readOriginRequest } from "./origin-request.ts";
 import { patternProblem } from "./paths.ts";
 import { type Findings, type IngressProblem, Scope } from "./problems.ts";
+import { meantSection } from "./sections.ts";
 import { type Handlers, isUrlService, readService } from "./services.ts";
-import { readFields, readList, readTable, readText } from "./values.ts";
+import { isTable, readFields, readList, readTable, readText } from "./values.ts";
 import { readWarpRouting } from "./warp-routing.ts";
 
 export type { IngressProblem } from "./problems.ts";
@@ -46,9 +47,16 @@ export function parseIngress(source: IngressSource, context: IngressContext): Pa
   const scope = new Scope(findings);
   const parser = new IngressParser(source, scope, context);
   const rules = parser.rules(source.ingress, scope.at("ingress"));
+  for (const key of Object.keys(source)) checkKey(key, scope.at(key));
   const warpRouting: WarpRouting = readWarpRouting(source["warp-routing"], scope.at("warp-routing"));
   const { problems, warnings } = findings;
   return { ingress: problems.length > 0 ? undefined : { rules, warpRouting }, problems, warnings };
+}
+
+/** All other keys are the caller's. */
+function checkKey(key: string, scope: Scope): void {
+  const meant = meantSection(key);
+  if (meant !== undefined) scope.problem(`found the unknown key ${describeValue(key)}; ${meant} would be right`);
 }
 
 class IngressParser {
@@ -108,6 +116,7 @@ class IngressParser {
       ["hostname", "path", "originRequest"],
     );
     if (hostname !== undefined) order.check({ hostname, path }, index, scope);
+    this.#checkAccess(own, table["originRequest"], scope.at("originRequest").at("access"));
     const bastion = own.bastionMode && isUrlService(service);
     const found: Service | undefined = bastion
       ? { kind: "bastion" }
@@ -115,6 +124,16 @@ class IngressParser {
     if (found === undefined) return undefined;
     warnOfNoEffect(own, found, scope.at("originRequest"));
     return { hostname: hostname ?? "", path, service: found, originRequest: { ...this.#options, ...own.options } };
+  }
+
+  /** A rule's `access` replaces the one above whole: who only names another audience would open the rule. */
+  #checkAccess({ options }: OriginRequest, written: unknown, scope: Scope): void {
+    if (this.#options.access?.required !== true || options.access === undefined) return;
+    const access = isTable(written) ? written["access"] : undefined;
+    if (isTable(access) && typeof access["required"] === "boolean") return;
+    scope.problem(
+      "found no required, where the originRequest above requires a token; required: true, or required: false, would be right",
+    );
   }
 }
 

@@ -6,8 +6,11 @@ import type { Scope } from "./problems.ts";
 
 type FieldReader = (value: unknown, scope: Scope) => void;
 
-/** Go's int64 of nanoseconds, which is what cloudflared makes of a number of seconds; beyond it the number wraps (ingress § 4). */
-const LONGEST_SECONDS = 2 ** 63 / 1e9;
+/**
+ * Whoever writes more means nanoseconds, which cloudflared's own Go programs have: 100 ms of them are three years. In cloudflared such
+ * a number is a time without end, or wraps (ingress § 4).
+ */
+const LONGEST_SECONDS = 1e8;
 /** Node's timers end at once when they get more than 31 bits: a longer time counts as this one, 24 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -44,7 +47,7 @@ export function readDuration(value: unknown, scope: Scope, negative: "negative" 
     scope.wrong(
       value,
       tooLong
-        ? "a number in seconds, of less than 292 years,"
+        ? "a number in seconds, of less than three years,"
         : 'a text such as "30s" or "1m30s", or a number in seconds,',
     );
     return undefined;
@@ -85,7 +88,7 @@ export function readTable(value: unknown, scope: Scope): Readonly<Record<string,
   return undefined;
 }
 
-function isTable(value: unknown): value is Readonly<Record<string, unknown>> {
+export function isTable(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
 }
 

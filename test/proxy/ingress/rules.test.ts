@@ -303,3 +303,26 @@ describe("warp-routing", () => {
     expect(problemsOf({ "warp-routing": "x" })).toEqual(['warp-routing: found "x"; keys and values would be right']);
   });
 });
+
+describe("what could open a rule by a slip", () => {
+  const access = { required: true, teamName: "team", audTag: ["a"] };
+  const service = "http://a";
+
+  it.each(["originrequest", "origin-request", "originRequests", "Ingress", "ingres"])("is the key %s", (key) => {
+    expect(problemsOf({ ingress: [{ service }], [key]: {} })).toEqual([
+      expect.stringMatching(
+        new RegExp(`^${key}: found the unknown key "${key}"; (originRequest|ingress) would be right$`),
+      ),
+    ]);
+  });
+
+  it("is an access without required below one that requires a token", () => {
+    const rule = (own: object): string[] =>
+      problemsOf({ originRequest: { access }, ingress: [{ service, originRequest: { access: own } }] });
+    for (const own of [{}, { audTag: ["b"] }, { required: null }]) {
+      expect(rule(own)).toEqual([expect.stringContaining("ingress.0.originRequest.access: rule 1: found no required")]);
+    }
+    expect(rule({ required: false })).toEqual([]);
+    expect(rule({ ...access, audTag: ["b"] })).toEqual([]);
+  });
+});
