@@ -2,7 +2,8 @@
 import { ErrorCode, type Http2Stream, type Http2StreamHandler, type StreamCancel } from "../protocol/http2/types.ts";
 import type { HeaderField } from "../protocol/bytes/header-field.ts";
 import type { ByteChannel, CancelReason, EdgeStream, ResponseHead, StreamSink } from "../types.ts";
-import { encodeResponseHead } from "./response-headers.ts";
+import { encodeResponseHead, isReserved } from "./response-headers.ts";
+import type { StreamHost } from "./stream-host.ts";
 
 const NO_HEADERS: readonly HeaderField[] = [];
 
@@ -19,14 +20,6 @@ const UNATTENDED: StreamSink = {
 function cancelReason(cancel: StreamCancel, closing: CancelReason | undefined): CancelReason {
   if (cancel.kind === "peer-reset") return "client-abort";
   return cancel.kind === "connection-closed" ? (closing ?? "edge-lost") : cancel.kind;
-}
-
-/** What a stream needs of its connection. */
-export interface StreamHost {
-  /** Why the connection itself is being closed, if this side closes it. */
-  readonly closingReason: CancelReason | undefined;
-  /** A consumer threw: a defect on our side, which costs this one request and never the connection. */
-  defect(error: unknown): void;
 }
 
 export type RequestKind = "configuration" | "websocket" | "tcp" | "http";
@@ -71,7 +64,8 @@ export class Http2EdgeStream implements EdgeStream, Http2StreamHandler {
   }
 
   end(trailers?: readonly HeaderField[]): void {
-    this.#stream.end(trailers);
+    const sent = trailers?.filter((field) => !isReserved(field));
+    this.#stream.end(sent?.length === 0 ? undefined : sent);
     this.#ended();
   }
 

@@ -25,9 +25,14 @@ function base64(byteString: string): string {
   return padding < 0 ? encoded : encoded.slice(0, padding);
 }
 
-function pairOf(field: HeaderField): string {
+/** cloudflared lets an origin's through on QUIC (wire § 14 D7); they are dropped on both transports here. */
+export function isReserved(field: HeaderField): boolean {
   const name = field.name.toLowerCase();
-  if (RESERVED_PREFIXES.some((prefix) => name.startsWith(prefix))) return "";
+  return RESERVED_PREFIXES.some((prefix) => name.startsWith(prefix));
+}
+
+function pairOf(field: HeaderField): string {
+  if (isReserved(field)) return "";
   return `${base64(field.name)}:${base64(field.value)}`;
 }
 
