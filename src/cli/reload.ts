@@ -1,5 +1,4 @@
 /** Reads the configuration file again when it changes, or on SIGHUP, and gives the tunnel its rules. */
-import { setTimeout } from "node:timers/promises";
 import { changesForRestart, ingressChanges } from "../config/changes.ts";
 import { expandHome, fileDigest, isFile } from "../config/files.ts";
 import { ConfigError, formatProblem } from "../config/problem.ts";
@@ -82,7 +81,7 @@ export class Reloader {
 
   async #next(): Promise<void> {
     // Signals that come in a burst are one.
-    await setTimeout(this.#waitingFor === "signal" ? SIGNAL_SETTLE_MS : 0, undefined, { ref: false });
+    await new Promise((resolve) => setTimeout(resolve, this.#waitingFor === "signal" ? SIGNAL_SETTLE_MS : 0).unref());
     this.#waiting = undefined;
     try {
       if (!this.#closed) await this.#reload(this.#waitingFor);
