@@ -11,7 +11,9 @@ import { rolldown } from "rolldown";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
 const tsc = join(dirname(require.resolve("typescript/package.json")), "bin", "tsc");
-const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+const packages = Object.keys({ ...dependencies, ...optionalDependencies });
 
 /** What every `run` loads stands in one file; the rest (demo, mock edge, TOML, YAML, the logger) is loaded when it is asked for. */
 const RUN_PATH =
@@ -43,7 +45,7 @@ const bundle = await rolldown({
   input: { main: join(root, "src/cli/main.ts") },
   platform: "node",
   // What the package depends on stays a dependency: updated and audited like any other.
-  external: Object.keys(dependencies),
+  external: (id) => packages.some((name) => id === name || id.startsWith(`${name}/`)),
   plugins: [builtins],
   // Lazy imports that land in the one file are meant to: the library loads the same modules lazily, file by file.
   checks: { ineffectiveDynamicImport: false },

@@ -23,13 +23,23 @@ export class NoEdgeAddressError extends UnderpassError {
   }
 }
 
+/** How far a dial came: HTTP/2 needs TCP and then TLS, QUIC a UDP socket and then its handshake. */
+export type DialPhase = "tcp" | "tls" | "udp" | "quic";
+
+const DIAL_CODES: Record<DialPhase, string> = {
+  tcp: "ERR_UNDERPASS_EDGE_TCP",
+  tls: "ERR_UNDERPASS_EDGE_HANDSHAKE",
+  udp: "ERR_UNDERPASS_EDGE_UDP",
+  quic: "ERR_UNDERPASS_EDGE_QUIC",
+};
+
 /** The edge could not be reached. */
 export class DialError extends UnderpassError {
-  readonly phase: "tcp" | "tls";
+  readonly phase: DialPhase;
   readonly address: EdgeAddress;
 
-  constructor(phase: "tcp" | "tls", address: EdgeAddress, message: string, options?: { cause?: unknown }) {
-    super(phase === "tcp" ? "ERR_UNDERPASS_EDGE_TCP" : "ERR_UNDERPASS_EDGE_HANDSHAKE", message, options);
+  constructor(phase: DialPhase, address: EdgeAddress, message: string, options?: { cause?: unknown }) {
+    super(DIAL_CODES[phase], message, options);
     this.phase = phase;
     this.address = address;
   }

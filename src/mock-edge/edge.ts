@@ -1,20 +1,21 @@
 /** The mock edge itself: its listeners, and what they share. */
 import { mkdtemp, rm, writeFile, chmod } from "node:fs/promises";
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import tls, { type TLSSocket } from "node:tls";
 import type { Http2Options } from "../protocol/http2/types.ts";
 import type { Logger } from "../types.ts";
 import type { ConnectionFilter, MockEdge, MockEdgeOptions, WaitOptions } from "./api.ts";
-import { createAuthority } from "./ca.ts";
+import { createAuthority, type Leaf } from "./ca.ts";
+import type { Carrier, CarrierHandlers, StreamRequest } from "./carrier.ts";
 import { type CertificateKind, certificate, EDGE_NAMES } from "./certificates.ts";
-import type { StreamRequest } from "./carrier.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import { type Fault, FaultPlan, type FaultScope } from "./faults.ts";
 import { Http2Carrier } from "./http2-carrier.ts";
 import { type Listening, listen } from "./listen.ts";
 import { createPublicListener } from "./public-listener.ts";
+import { listenQuic, type QuicListener } from "./quic-listener.ts";
 import { createQuickService, type QuickFault } from "./quick-service.ts";
 import type { Registration } from "./registration.ts";
 import { Router } from "./router.ts";
@@ -30,8 +31,12 @@ const WAIT_MS = 30_000;
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
+/** How often a free port is looked for that is free for TCP and for UDP. */
+const PORT_ATTEMPTS = 10;
+
 interface Listeners {
   readonly edge: Listening;
+  readonly quic: QuicListener;
   readonly visitors: Listening;
   readonly quick: Listening;
 }
@@ -65,6 +70,8 @@ class Edge implements MockEdge {
   readonly #quickFaults: QuickFault[] = [];
   readonly #waiters = new Waiters();
   readonly #tlsServer: tls.Server;
+  readonly #connectionHost: ConnectionHost;
+  #leaf!: Leaf;
   #listeners: Listeners | undefined;
   #scratch: Promise<string> | undefined;
 
@@ -74,8 +81,8 @@ class Edge implements MockEdge {
     this.#location = options.location ?? "LAB";
     this.#tlsServer = tls.createServer();
     this.useCertificate(options.certificate ?? "valid");
-    const host = this.#connectionHost();
-    this.#tlsServer.on("secureConnection", (socket) => this.#onConnection(socket, host));
+    this.#connectionHost = this.#createConnectionHost();
+    this.#tlsServer.on("secureConnection", (socket) => this.#onConnection(socket));
     this.#tlsServer.on("tlsClientError", (error) => this.#logger.warn("TLS handshake failed", { error }));
   }
 
@@ -119,20 +126,42 @@ class Edge implements MockEdge {
       () => this.#quickFaults.shift(),
       () => this.#tunnels.issueQuick(),
     );
-    const servers: readonly [Server, number][] = [
-      [createServer((socket) => this.#onSocket(socket)), edgePort],
-      [visitors, publicPort],
-      [quick, quickPort],
-    ];
-    const started = await Promise.allSettled(servers.map(([server, port]) => listen(server, host, port)));
-    const listening = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-    const [edge, open, api] = listening;
-    if (listening.length === servers.length && edge !== undefined && open !== undefined && api !== undefined) {
-      this.#listeners = { edge, visitors: open, quick: api };
+    const started = await Promise.allSettled([
+      this.#listenForConnectors(host, edgePort),
+      listen(visitors, host, publicPort),
+      listen(quick, host, quickPort),
+    ]);
+    const [edges, open, api] = started;
+    if (edges.status === "fulfilled" && open.status === "fulfilled" && api.status === "fulfilled") {
+      this.#listeners = { ...edges.value, visitors: open.value, quick: api.value };
       return;
     }
-    await Promise.all(listening.map((listener) => listener.close()));
+    if (edges.status === "fulfilled") await Promise.all([edges.value.edge.close(), edges.value.quic.close()]);
+    for (const result of [open, api]) if (result.status === "fulfilled") await result.value.close();
     for (const result of started) if (result.status === "rejected") throw result.reason;
+  }
+
+  /** HTTP/2 and QUIC on one port number, as connectors know the edge. */
+  async #listenForConnectors(host: string, port: number): Promise<Pick<Listeners, "edge" | "quic">> {
+    for (let attempt = 1; ; attempt++) {
+      const edge = await listen(
+        createServer((socket) => this.#onSocket(socket)),
+        host,
+        port,
+      );
+      try {
+        const quic = await listenQuic({
+          host,
+          port: edge.port,
+          certificate: () => this.#leaf,
+          onConnection: (carrier) => this.#onCarrier((handlers) => carrier.carry(handlers)),
+        });
+        return { edge, quic };
+      } catch (error) {
+        await edge.close();
+        if (port !== 0 || attempt >= PORT_ATTEMPTS) throw error;
+      }
+    }
   }
 
   async caFile(): Promise<string> {
@@ -213,7 +242,7 @@ class Edge implements MockEdge {
   }
 
   useCertificate(kind: CertificateKind): void {
-    const { keyPem, certPem } = certificate(kind, this.#authority, createAuthority);
+    const { keyPem, certPem } = (this.#leaf = certificate(kind, this.#authority, createAuthority));
     this.#tlsServer.setSecureContext({
       key: keyPem,
       cert: certPem,
@@ -226,7 +255,12 @@ class Edge implements MockEdge {
     this.#waiters.fail("the mock edge was closed");
     const listeners = this.#listeners;
     if (listeners !== undefined) {
-      await Promise.all([listeners.visitors.close(), listeners.quick.close(), listeners.edge.close()]);
+      await Promise.all([
+        listeners.visitors.close(),
+        listeners.quick.close(),
+        listeners.edge.close(),
+        listeners.quic.close(),
+      ]);
       await Promise.all(this.connections.map(({ closed }) => closed));
     }
     const scratch = this.#scratch;
@@ -251,7 +285,7 @@ class Edge implements MockEdge {
     else socket.destroy();
   }
 
-  #onConnection(socket: TLSSocket, host: ConnectionHost): void {
+  #onConnection(socket: TLSSocket): void {
     socket.on("error", () => {});
     const fault = this.#faults.handshake();
     if (fault?.kind === "raw") {
@@ -261,10 +295,14 @@ class Edge implements MockEdge {
       socket.resume();
     } else {
       const options = this.#http2Options;
-      const connection = new Connection((handlers) => new Http2Carrier(socket, options, EDGE_NAME, handlers), host);
-      this.#router.add(connection);
-      this.#onState(connection);
+      this.#onCarrier((handlers) => new Http2Carrier(socket, options, EDGE_NAME, handlers));
     }
+  }
+
+  #onCarrier(carry: (handlers: CarrierHandlers) => Carrier): void {
+    const connection = new Connection(carry, this.#connectionHost);
+    this.#router.add(connection);
+    this.#onState(connection);
   }
 
   get #http2Options(): Http2Options {
@@ -278,7 +316,7 @@ class Edge implements MockEdge {
     };
   }
 
-  #connectionHost(): ConnectionHost {
+  #createConnectionHost(): ConnectionHost {
     const { acceptAnyToken = false, remotelyManaged = true, closeDrained = true } = this.#options;
     return {
       faults: this.#faults,

@@ -1,0 +1,328 @@
+/**
+ * The QUIC transport (wire § 5): the connector is the client; it opens the control stream, the edge opens all others but the RPC
+ * streams on which the connector ends UDP sessions. Sockets and time live in quic-socket.ts, the protocol in protocol/quic.
+ */
+import type dgram from "node:dgram";
+import { randomBytes } from "node:crypto";
+import { connectTarget } from "../protocol/argotunnel/request.ts";
+import { errorResponse } from "../protocol/argotunnel/response.ts";
+import { encodeStreamHead, RPC_SIGNATURE, StreamHeadReader } from "../protocol/argotunnel/stream-head.ts";
+import { type ConnectRequest, connectRequestType, connectResponseType } from "../protocol/capnp/connect.ts";
+import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
+import { connectQuic } from "../protocol/quic/connection-client.ts";
+import type { QuicConnection } from "../protocol/quic/connection.ts";
+import type { QuicConnectionError } from "../protocol/quic/errors.ts";
+import type { QuicStream } from "../protocol/quic/streams/types.ts";
+import type {
+  ByteChannel,
+  CancelReason,
+  CloseReason,
+  DatagramChannel,
+  EdgeAddress,
+  EdgeConnection,
+  EdgeRequest,
+  Logger,
+} from "../types.ts";
+import { DialError, EdgeConnectionError } from "./errors.ts";
+import { openClientSocket, QuicPump, sender } from "./quic-socket.ts";
+import { QuicEdgeStream, type QuicStreamHost, streamChannel } from "./quic-stream.ts";
+import type { QuicTls } from "./quic-tls.ts";
+
+const SERVER_NAME = "quic.cftunnel.com";
+const ALPN = "argotunnel";
+
+/** cloudflared's settings (wire § 5.1). A shorter idle timeout of the edge counts no less than these five seconds there. */
+const IDLE_TIMEOUT_MS = 5_000;
+const KEEP_ALIVE_MS = 1_000;
+const HANDSHAKE_IDLE_MS = 5_000;
+const HANDSHAKE_LIMIT_MS = 10_000;
+const MAX_DATAGRAM_FRAME = 16_383;
+
+/** Application error codes are always 0. */
+const NO_ERROR = 0;
+
+export interface QuicDialOptions {
+  readonly connIndex: number;
+  readonly address: EdgeAddress;
+  readonly tls: QuicTls;
+  readonly bindAddress?: string;
+  /** The local port of this index's last connection (wire § 5.1); 0 = any. */
+  readonly bindPort: number;
+  readonly signal: AbortSignal;
+  readonly budget: MemoryBudget;
+  readonly logger: Logger;
+}
+
+/** A connection of QUIC, and what only QUIC has. */
+export interface QuicEdge extends EdgeConnection {
+  readonly localPort: number;
+}
+
+class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
+  readonly protocol = "quic";
+  readonly connIndex: number;
+  readonly remoteAddress: string;
+  readonly localAddress: string;
+  readonly localPort: number;
+  readonly datagrams: DatagramChannel;
+  readonly closed: Promise<CloseReason>;
+  onRequest: (request: EdgeRequest) => void = (request) => {
+    if (request.kind !== "configuration") request.stream.abort();
+  };
+  onRpc: (channel: ByteChannel) => void = (channel) => channel.end();
+  closingReason: CancelReason | undefined;
+
+  readonly #connection: QuicConnection;
+  readonly #pump: QuicPump;
+  readonly #logger: Logger;
+  readonly #ready: Promise<void>;
+  #resolveReady!: () => void;
+  #rejectReady!: (error: Error) => void;
+  #resolveClosed!: (reason: CloseReason) => void;
+  #resolveSocketClosed!: () => void;
+  readonly #socketClosed: Promise<void>;
+  #closeReason: CloseReason | undefined;
+  #control: ByteChannel | undefined;
+
+  constructor(socket: dgram.Socket, options: QuicDialOptions) {
+    const { address } = options;
+    const local = socket.address();
+    this.#logger = options.logger;
+    this.connIndex = options.connIndex;
+    this.remoteAddress = address.family === 6 ? `[${address.ip}]:${address.port}` : `${address.ip}:${address.port}`;
+    this.localAddress = local.address;
+    this.localPort = local.port;
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#socketClosed = new Promise((resolve) => {
+      this.#resolveSocketClosed = resolve;
+    });
+    this.#ready = new Promise((resolve, reject) => {
+      this.#resolveReady = resolve;
+      this.#rejectReady = reject;
+    });
+    this.#connection = connectQuic(
+      {
+        tls: { ...options.tls, serverName: SERVER_NAME, alpn: [ALPN], time: Date.now() },
+        random: randomBytes,
+        handler: {
+          onHandshakeComplete: () => this.#resolveReady(),
+          onStream: (stream) => this.#accept(stream),
+          onDatagram: (bytes) => this.datagrams.onDatagram(bytes),
+          onClosed: (error) => this.#gone(error),
+        },
+        budget: options.budget,
+        maxIdleTimeout: IDLE_TIMEOUT_MS,
+        keepAlive: KEEP_ALIVE_MS,
+        handshakeIdleTimeout: HANDSHAKE_IDLE_MS,
+        handshakeTimeout: HANDSHAKE_LIMIT_MS,
+        maxDatagramFrameSize: MAX_DATAGRAM_FRAME,
+      },
+      performance.now(),
+    );
+    this.#pump = new QuicPump(this.#connection, sender(socket), () => {
+      socket.close();
+      this.#resolveSocketClosed();
+    });
+    this.datagrams = {
+      onDatagram() {},
+      send: (datagram) => {
+        const sent = this.#connection.sendDatagram(
+          Buffer.from(datagram.buffer, datagram.byteOffset, datagram.byteLength),
+        );
+        if (sent) this.wake();
+        return sent;
+      },
+    };
+    socket.on("message", (datagram) => this.#pump.receive(datagram));
+    this.wake();
+  }
+
+  /** Resolves when the handshake is complete. */
+  get ready(): Promise<void> {
+    return this.#ready;
+  }
+
+  get openStreams(): number {
+    return this.#connection.openPeerStreams;
+  }
+
+  wake(): void {
+    this.#pump.wake();
+  }
+
+  control(): Promise<ByteChannel> {
+    this.#control ??= this.#open();
+    return this.#control === undefined
+      ? Promise.reject(new EdgeConnectionError("the edge allows no control stream on this QUIC connection"))
+      : Promise.resolve(this.#control);
+  }
+
+  /** Undefined while the edge allows no more streams, and when the connection is gone. */
+  openRpc(): ByteChannel | undefined {
+    const channel = this.#open();
+    channel?.write(RPC_SIGNATURE);
+    return channel;
+  }
+
+  async close(reason: CloseReason): Promise<void> {
+    this.#closeReason ??= reason;
+    this.closingReason ??= reason.kind === "shutdown" ? "shutdown" : "edge-lost";
+    this.#connection.close(NO_ERROR, "", performance.now());
+    // Said once; a peer that did not hear it finds out by its idle timeout, and need not hold this process up.
+    this.#pump.flush();
+    this.#pump.stop();
+    await this.#socketClosed;
+  }
+
+  defect(error: unknown): void {
+    this.#logger.error("Request handler failed", { connIndex: this.connIndex, error });
+  }
+
+  #open(): ByteChannel | undefined {
+    const stream = this.#connection.openStream(true);
+    return stream === undefined ? undefined : streamChannel(stream, () => this.wake());
+  }
+
+  #accept(stream: QuicStream): void {
+    if (!stream.bidirectional) {
+      // The reference takes such streams and never reads them; here they take no memory.
+      stream.stopSending(NO_ERROR);
+      return;
+    }
+    stream.sink = new IncomingStream(stream, this, (head, rest) => this.#dispatch(stream, head, rest));
+  }
+
+  #dispatch(stream: QuicStream, head: IncomingHead, rest: Buffer): void {
+    if (head.kind === "rpc") {
+      const channel = streamChannel(stream, () => this.wake());
+      this.onRpc(channel);
+      if (rest.length > 0) stream.sink.onData(rest);
+      return;
+    }
+    let edgeStream: QuicEdgeStream | undefined;
+    try {
+      const target = connectTarget(head.message);
+      const bodyless = target.kind !== "tcp" && !target.hasBody;
+      edgeStream = new QuicEdgeStream(stream, bodyless, target.kind, this);
+      stream.sink = edgeStream;
+      switch (target.kind) {
+        case "http":
+          this.onRequest({ ...target, stream: edgeStream });
+          break;
+        case "websocket":
+          this.onRequest({ ...target, kind: "websocket", stream: edgeStream });
+          break;
+        case "tcp":
+          this.onRequest({ ...target, headers: [], authority: target.destination, stream: edgeStream });
+          break;
+      }
+      if (rest.length > 0) edgeStream.onData(rest);
+    } catch (error) {
+      if (edgeStream === undefined) refuse(stream, messageOf(error));
+      else {
+        this.defect(error);
+        edgeStream.abort();
+      }
+    }
+  }
+
+  #gone(error: QuicConnectionError): void {
+    this.#closeReason ??=
+      error.end === "peer-application" && error.errorCode === NO_ERROR
+        ? { kind: "edge-closed" }
+        : { kind: "error", error };
+    this.#rejectReady(error);
+    this.#resolveClosed(this.#closeReason);
+  }
+}
+
+type IncomingHead = NonNullable<ReturnType<StreamHeadReader<ConnectRequest>["receive"]>>;
+
+/** A stream whose head has not come whole. */
+class IncomingStream {
+  readonly #stream: QuicStream;
+  readonly #host: QuicStreamHost;
+  readonly #onHead: (head: IncomingHead, rest: Buffer) => void;
+  readonly #reader = new StreamHeadReader(connectRequestType);
+
+  constructor(stream: QuicStream, host: QuicStreamHost, onHead: (head: IncomingHead, rest: Buffer) => void) {
+    this.#stream = stream;
+    this.#host = host;
+    this.#onHead = onHead;
+  }
+
+  onData(chunk: Buffer): void {
+    try {
+      const head = this.#reader.receive(chunk);
+      const taken = chunk.length - (head?.rest.length ?? 0);
+      this.#stream.consumed(taken);
+      if (head !== undefined) this.#onHead(head, head.rest);
+    } catch {
+      // As the reference: a stream that does not begin as one is broken off, and the connection goes on.
+      this.#breakOff();
+    }
+  }
+
+  onEnd(): void {
+    this.#breakOff();
+  }
+
+  onReset(): void {
+    this.#breakOff();
+  }
+
+  onStopSending(): void {
+    this.#breakOff();
+  }
+
+  onWritable(): void {}
+
+  onEvicted(): void {}
+
+  #breakOff(): void {
+    this.#stream.reset(NO_ERROR);
+    this.#stream.stopSending(NO_ERROR);
+    this.#host.wake();
+  }
+}
+
+function refuse(stream: QuicStream, error: string): void {
+  stream.write(encodeStreamHead(connectResponseType, errorResponse(error, false)), true);
+  stream.stopSending(NO_ERROR);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Dials the edge over QUIC. Rejects with DialError, or the signal's reason. */
+export async function dialQuic(options: QuicDialOptions): Promise<QuicEdge> {
+  const { address, bindAddress, bindPort, signal } = options;
+  const where = address.family === 6 ? `[${address.ip}]:${address.port}` : `${address.ip}:${address.port}`;
+  signal.throwIfAborted();
+  let socket: dgram.Socket;
+  try {
+    socket = await openClientSocket({ ip: address.ip, port: address.port, bindAddress, bindPort });
+  } catch (cause) {
+    throw new DialError("udp", address, `can't open a UDP socket for the edge at ${where}: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+  const connection = new QuicEdgeConnection(socket, options);
+  const abort = (): void => void connection.close({ kind: "shutdown" });
+  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    await connection.ready;
+    return connection;
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new DialError("quic", address, `QUIC handshake failed with the edge at ${where}: ${messageOf(cause)}`, {
+      cause,
+    });
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}

@@ -1,0 +1,61 @@
+/** The edge's QUIC side: one UDP socket on which connectors begin connections. */
+import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
+import { openServerSocket, QuicServerSocket } from "../edge/quic-socket.ts";
+import { ServerEndpoint } from "../protocol/quic/endpoint.ts";
+import type { Leaf } from "./ca.ts";
+import { QuicCarrier } from "./quic-carrier.ts";
+
+const ALPN = "argotunnel";
+
+/** As the edge of the day: what lives here is a test's. */
+const IDLE_TIMEOUT_MS = 30_000;
+
+export interface QuicListenerOptions {
+  readonly host: string;
+  readonly port: number;
+  /** What to show to the next connector. */
+  certificate(): Leaf;
+  onConnection(carrier: QuicCarrier): void;
+}
+
+export interface QuicListener {
+  close(): Promise<void>;
+}
+
+/** Rejects with the system's error where the port is taken. */
+export async function listenQuic(options: QuicListenerOptions): Promise<QuicListener> {
+  const socket = await openServerSocket(options.host, options.port);
+  /** Made by `accept`, for the connection that the endpoint returns in the same call. */
+  let accepted: QuicCarrier | undefined;
+  const endpoint = new ServerEndpoint({
+    tls: {
+      alpn: [ALPN],
+      get certificateChain() {
+        return [new X509Certificate(options.certificate().certPem).raw];
+      },
+      get privateKey() {
+        return createPrivateKey(options.certificate().keyPem);
+      },
+    },
+    random: randomBytes,
+    secret: randomBytes(32),
+    maxIdleTimeout: IDLE_TIMEOUT_MS,
+    maxDatagramFrameSize: 65_535,
+    accept: () => {
+      accepted = new QuicCarrier((carrier) => options.onConnection(carrier));
+      return accepted;
+    },
+  });
+  const server = new QuicServerSocket(socket, endpoint, (pump, remoteAddress) => {
+    accepted?.link({
+      connection: pump.connection,
+      remoteAddress,
+      wake: () => pump.wake(),
+      flush: () => pump.flush(),
+      freeze: (frozen) => pump.freeze(frozen),
+      forget: () => pump.stop(),
+    });
+    accepted = undefined;
+  });
+  return { close: () => server.close(0) };
+}

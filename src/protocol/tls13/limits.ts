@@ -1,0 +1,20 @@
+/** Every bound of the TLS handshake, with the attack or the cost that it bounds. */
+
+/** A Certificate message: real chains have 2 to 10 KiB; each connection may make us hold one. */
+export const MAX_CERTIFICATE_MESSAGE = 128 * 1024;
+
+/** Any other message: a ClientHello with a post-quantum share has 2 KiB, a ticket less than 4. */
+export const MAX_MESSAGE = 32 * 1024;
+
+/** Certificates that are looked at in a chain that a server sends: each is parsed. */
+export const MAX_CHAIN_CERTIFICATES = 16;
+
+/** Certificates from the leaf to the trust anchor, both counted. */
+export const MAX_PATH_LENGTH = 8;
+
+/** Signatures verified for one chain: cross-signed authorities of one name make the paths exponential. */
+export const MAX_SIGNATURE_CHECKS = 32;
+
+/** RSA keys: below, they can be broken; above, one verification costs milliseconds. */
+export const MIN_RSA_BITS = 2048;
+export const MAX_RSA_BITS = 8192;
