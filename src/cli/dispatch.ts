@@ -35,7 +35,7 @@ export async function main(args: readonly string[], io: CliIo, start?: StartTunn
   try {
     return await dispatch(args, io, scrubber, start);
   } catch (error) {
-    return report(error, args, io, scrubber);
+    return await report(error, args, io, scrubber);
   }
 }
 
@@ -170,13 +170,14 @@ class NotYetError extends UnderpassError {
   }
 }
 
-/** Prints what went wrong, readable and without secrets, and returns the exit status. */
-function report(error: unknown, args: readonly string[], io: CliIo, scrubber: Scrubber): number {
+/** Prints what went wrong and what to do, readable and without secrets, and returns the exit status. */
+async function report(error: unknown, args: readonly string[], io: CliIo, scrubber: Scrubber): Promise<number> {
   const print = (text: string) => {
     io.stderr.on("error", () => {});
     if (!io.stderr.destroyed) io.stderr.write(scrubber.scrub(text));
   };
   if (error instanceof ConfigError) {
+    // Each says itself what would be right.
     print(error.problems.map((problem) => `underpass: ${formatProblem(problem)}\n`).join(""));
     return 1;
   }
@@ -188,6 +189,14 @@ function report(error: unknown, args: readonly string[], io: CliIo, scrubber: Sc
   const level = readCommandLine(args, scrubber).layer.get("loglevel")?.value ?? io.env["TUNNEL_LOGLEVEL"];
   const debugging = level === "debug";
   const detail = error instanceof Error ? (debugging ? (error.stack ?? error.message) : error.message) : String(error);
-  print(`underpass: ${detail}\n`);
+  print(`underpass: ${detail}\n${await adviceOn(error)}`);
   return error instanceof NotYetError ? error.status : 1;
+}
+
+/** What docs/errors.md says about the error's code. */
+async function adviceOn(error: unknown): Promise<string> {
+  if (!(error instanceof UnderpassError)) return "";
+  const { remedyOf } = await import("../error-catalogue.ts");
+  const remedy = remedyOf(error);
+  return remedy === undefined ? "" : `What to do: ${remedy} (${error.code})\n`;
 }

@@ -79,7 +79,10 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
   const error = await ended;
   reload.stop();
   if (error === undefined) logger.info("Tunnel server stopped");
-  else logger.error("Initiating shutdown", { error });
+  else {
+    const { remedyOf } = await import("../error-catalogue.ts");
+    logger.error("Initiating shutdown", { error, remedy: remedyOf(error) });
+  }
   release();
   await logger.end();
   return error === undefined ? 0 : 1;

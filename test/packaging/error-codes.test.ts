@@ -2,12 +2,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
+import { errorCatalogue } from "../../src/error-catalogue.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
+// The catalogue repeats the page and throws nothing.
 const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-  .filter((name) => name.endsWith(".ts"))
+  .filter((name) => name.endsWith(".ts") && name !== "error-catalogue.ts")
   .map((name) => read(join("src", name)));
 
 /** What stands alone between backquotes in the first column of the tables of a section. */
@@ -39,6 +41,22 @@ describe("docs/errors.md", () => {
         row,
       ).toEqual([true, true, true]);
     }
+  });
+
+  it("is what the command prints: node scripts/error-catalogue.mjs writes it anew after a change", () => {
+    expect(Object.keys(errorCatalogue).sort()).toEqual(firstColumn(codes).sort());
+    const bare = (text: string): string =>
+      text.replace(/\]\([^)]*\)/g, "").replaceAll(/docs\/(?=[a-z]+\.md)|[`\\[\]]/g, "");
+    const rows = codes.split("\n").flatMap((line) => {
+      const [, code = "", cause = "", remedy = ""] = /^\| `(\w+)` \| (.+) \| (.+) \|$/.exec(line) ?? [];
+      return code === "" ? [] : [[code, bare(cause), bare(remedy)]];
+    });
+    const printed = Object.entries(errorCatalogue).map(([code, { cause, remedy }]) => [
+      code,
+      bare(cause),
+      bare(remedy),
+    ]);
+    expect(printed).toEqual(rows);
   });
 
   it("lists every outcome of a request, and no other", () => {
