@@ -50,6 +50,10 @@ export interface EdgeConnection {
   onRequest: (request: EdgeRequest) => void;
   /** Datagrams (UDP sessions, ICMP); absent on HTTP/2. */
   readonly datagrams?: DatagramChannel;
+  /** Called with each stream on which the edge makes calls; QUIC only, where they don't come on the control stream. */
+  onRpc?: (channel: ByteChannel) => void;
+  /** Opens a stream for calls on the edge; undefined while it takes no more. QUIC only. */
+  openRpc?(): ByteChannel | undefined;
   /** Resolves when the edge has said that it opens no more streams here (HTTP/2: GOAWAY); open ones go on. */
   readonly goingAway?: Promise<void>;
   /** Asks the edge to open no more streams here; open ones go on. For a connection that can't be unregistered. */

@@ -23,8 +23,11 @@ export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
   tags: [],
   maxActiveFlows: undefined,
   dnsResolvers: [],
+  icmpv4Src: undefined,
+  icmpv6Src: undefined,
   features: [],
   handlers: {},
   errorPage: undefined,
   flags: {},
+  settings: {},
 };

@@ -19,12 +19,10 @@ export function readProtocol(settings: MergedSettings, { problems, warnings }: F
   switch (chosen.value) {
     case "auto":
     case "http2":
+    case "quic":
       return chosen.value;
     case "h2mux":
       warnings.push(`${chosen.where}: h2mux is gone: using HTTP/2`);
-      return "http2";
-    case "quic":
-      warnings.push(`${chosen.where}: QUIC is not there yet: using HTTP/2`);
       return "http2";
     default:
       problems.push(wrongValue(chosen.where, chosen.value, '"auto", "quic" or "http2"'));
@@ -59,6 +57,25 @@ export function readEdgeList(settings: MergedSettings, { problems }: Findings): 
     problems.push(wrongValue(settings.get("edge")?.where ?? "", entry, "host:port"));
   }
   return edge;
+}
+
+/** An IPv6 one may name its interface (`fe80::1%eth0`). */
+export function readIcmpSources(
+  settings: MergedSettings,
+  { problems }: Findings,
+): Pick<TunnelConfig, "icmpv4Src" | "icmpv6Src"> {
+  const icmpv4Src = settings.string("icmpv4-src");
+  const icmpv6Src = settings.string("icmpv6-src");
+  problems.push(
+    ...icmpSourceProblems(icmpv4Src, 4, settings.get("icmpv4-src")?.where ?? ""),
+    ...icmpSourceProblems(icmpv6Src, 6, settings.get("icmpv6-src")?.where ?? ""),
+  );
+  return { icmpv4Src, icmpv6Src };
+}
+
+export function icmpSourceProblems(source: string | undefined, family: 4 | 6, where: string): readonly ConfigProblem[] {
+  if (source === undefined || isIP(source) === family) return [];
+  return [wrongValue(where, source, `an IPv${family} address of this machine`)];
 }
 
 /** What cloudflared takes. */

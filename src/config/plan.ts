@@ -1,11 +1,12 @@
 /** From all that was said to the one TunnelConfig that runs, with what is worth telling about it. */
 import type { Ingress } from "../types.ts";
-import { configurationFlags } from "./configuration-flags.ts";
+import { configurationFlags, shownSettings } from "./configuration-flags.ts";
 import { DEFAULT_HA_CONNECTIONS, DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "./defaults.ts";
 import {
   type Findings,
   readEdgeAddressing,
   readEdgeList,
+  readIcmpSources,
   readMetrics,
   readPem,
   readProtocol,
@@ -66,8 +67,10 @@ export function planTunnel(request: PlanRequest): Plan {
     features: settings.list("features"),
     maxActiveFlows: readMaxActiveFlows(settings),
     dnsResolvers: readResolvers(settings, findings),
+    ...readIcmpSources(settings, findings),
     errorPage: readPage(settings, env, findings),
     flags: configurationFlags(settings),
+    settings: shownSettings(settings),
   };
   const quickService = readQuickService(settings, findings);
   const hostname = readHostname(request, mode, findings);

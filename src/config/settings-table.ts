@@ -125,16 +125,21 @@ export const settingsTable: readonly SettingSpec[] = [
   }),
 
   // The connections to the edge.
-  supported("protocol", "string", "auto, http2 or quic; quic falls back to http2 until it is there", {
+  supported("protocol", "string", "auto (whichever gets through, QUIC first), quic or http2", {
     aliases: ["p"],
     env: ["TUNNEL_TRANSPORT_PROTOCOL"],
     fallback: "auto",
   }),
-  supported("post-quantum", "bool", "offer only post-quantum key exchange to the edge; needs Node.js 24", {
-    aliases: ["pq"],
-    env: ["TUNNEL_POST_QUANTUM"],
-    fallback: "false",
-  }),
+  supported(
+    "post-quantum",
+    "bool",
+    "offer only post-quantum key exchange to the edge; over HTTP/2 it needs Node.js 24",
+    {
+      aliases: ["pq"],
+      env: ["TUNNEL_POST_QUANTUM"],
+      fallback: "false",
+    },
+  ),
   supported("edge", "list", "host:port of the edge instead of discovery, repeatable", { env: ["TUNNEL_EDGE"] }),
   supported("cacert", "string", "PEM file of the only authorities that the edge is verified against", {
     env: ["TUNNEL_CACERT"],
@@ -183,8 +188,10 @@ export const settingsTable: readonly SettingSpec[] = [
   unused("quic-disable-pmtu-discovery", "bool", { env: ["TUNNEL_DISABLE_QUIC_PMTU"] }),
   unused("quic-connection-level-flow-control-limit", "int", { env: ["TUNNEL_QUIC_CONN_LEVEL_FLOW_CONTROL_LIMIT"] }),
   unused("quic-stream-level-flow-control-limit", "int", { env: ["TUNNEL_QUIC_STREAM_LEVEL_FLOW_CONTROL_LIMIT"] }),
-  unused("icmpv4-src", "string", { env: ["TUNNEL_ICMPV4_SRC"] }),
-  unused("icmpv6-src", "string", { env: ["TUNNEL_ICMPV6_SRC"] }),
+  supported("icmpv4-src", "string", "IPv4 address that traceroutes through the private network see as this hop", {
+    env: ["TUNNEL_ICMPV4_SRC"],
+  }),
+  supported("icmpv6-src", "string", "the same for IPv6", { env: ["TUNNEL_ICMPV6_SRC"] }),
 
   // Operation.
   supported("metrics", "string", "address of the metrics server; underpass tunnel listens without it", {

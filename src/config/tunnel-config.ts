@@ -66,6 +66,9 @@ export interface TunnelConfig {
   readonly maxActiveFlows: number | undefined;
   /** `ip:port` of the resolvers behind the private network's virtual DNS address; empty = this machine's. */
   readonly dnsResolvers: readonly string[];
+  /** IP addresses from which the connector answers on the private network that a packet's TTL was used up; default: found out. */
+  readonly icmpv4Src: string | undefined;
+  readonly icmpv6Src: string | undefined;
   /** Extra feature strings for the registration. */
   readonly features: readonly string[];
   /** What rules name by `handler:<name>`, those of later configurations too. */
@@ -74,4 +77,6 @@ export interface TunnelConfig {
   readonly errorPage: ErrorPage | undefined;
   /** Flags that somebody set, by cloudflared's names, for the edge to know. */
   readonly flags: Readonly<Record<string, string>>;
+  /** Everything that somebody set, by cloudflared's names and without credentials, for diagnosis. */
+  readonly settings: Readonly<Record<string, string>>;
 }

@@ -17,6 +17,11 @@ export function featuresOf(config: Pick<TunnelConfig, "features" | "postQuantum"
   return [...new Set(wanted)].filter((feature) => !WITHDRAWN.has(feature));
 }
 
+/** Of the datagrams that belong to these features (wire §§ 6, 7). */
+export function datagramVersion(features: readonly string[]): 2 | 3 {
+  return features.includes("support_datagram_v3_2") ? 3 : 2;
+}
+
 const GO_PLATFORMS: Readonly<Record<string, string>> = { win32: "windows", sunos: "solaris" };
 const GO_ARCHITECTURES: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386", mipsel: "mipsle" };
 

@@ -91,7 +91,9 @@ export async function connectToEdge(parts: ConnectorParts, options: ConnectionOp
   if (result.kind === "registered" && !signal.aborted) return result;
   client?.close();
   // The reference waits for the edge to close it (wire § 4.1); nothing is left to be said on it.
-  await edge.close({ kind: "shutdown" });
+  await edge.close(
+    result.kind === "unregistered" && !signal.aborted ? { kind: "error", error: result.error } : { kind: "shutdown" },
+  );
   return signal.aborted ? { kind: "aborted" } : result;
 }
 

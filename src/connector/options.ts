@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import { UnderpassError } from "../errors.ts";
 import { parseCredentials } from "../config/credentials.ts";
 import { DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "../config/defaults.ts";
-import { parseHostPort, resolverProblems } from "../config/edge-settings.ts";
+import { icmpSourceProblems, parseHostPort, resolverProblems } from "../config/edge-settings.ts";
 import { readErrorPage } from "../config/error-page.ts";
 import { parseHostname } from "../config/hostname.ts";
 import { parseRouting, type Routing, type RoutingOptions } from "../config/ingress-option.ts";
@@ -56,7 +56,7 @@ export interface ConnectOptions extends RoutingOptions {
   readonly quick?: boolean;
   /** Public hostname that is routed to a named tunnel: `tunnel.url`, and the health check's GET. */
   readonly hostname?: string;
-  /** Default `auto`. QUIC is not there yet: `quic` warns and uses HTTP/2. */
+  /** Default `auto`: QUIC, or HTTP/2 where UDP does not get through. */
   readonly protocol?: ProtocolChoice;
   /** `host:port` of the edge instead of discovery; one connection an entry. */
   readonly edge?: string | readonly string[];
@@ -68,7 +68,7 @@ export interface ConnectOptions extends RoutingOptions {
   readonly edgeIpVersion?: EdgeIpVersion | 4 | 6;
   /** Local IP address of the connections to the edge. */
   readonly edgeBindAddress?: string;
-  /** Offer the edge only post-quantum key exchange; needs Node.js 24. Default false. */
+  /** Offer the edge only post-quantum key exchange; over HTTP/2 it needs Node.js 24. Default false. */
   readonly postQuantum?: boolean;
   /** Connections to the edge, 1 to 64. Default 4, quick tunnels 1. */
   readonly haConnections?: number;
@@ -88,6 +88,9 @@ export interface ConnectOptions extends RoutingOptions {
   readonly maxActiveFlows?: number;
   /** `ip:port` of the resolvers that answer the private network's DNS queries, at most ten. Default: this machine's. */
   readonly dnsResolvers?: readonly string[];
+  /** IP addresses that traceroutes through the private network see as this hop. Default: found out. */
+  readonly icmpv4Src?: string;
+  readonly icmpv6Src?: string;
   /** File with a page for visitors with a browser, where the tunnel itself answers 502, 503 or 504. Default: none. */
   readonly errorPage?: string;
   /** Headers `Cf-Warp-Tag-<name>` for the origin. */
@@ -127,6 +130,8 @@ const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
   memoryLimit: true,
   maxActiveFlows: true,
   dnsResolvers: true,
+  icmpv4Src: true,
+  icmpv6Src: true,
   errorPage: true,
   metrics: true,
   healthCheck: true,
@@ -178,6 +183,8 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
     features: checks.texts("features", options.features),
     maxActiveFlows: readMaxActiveFlows(options.maxActiveFlows, checks),
     dnsResolvers: readDnsResolvers(options.dnsResolvers, checks),
+    icmpv4Src: readIcmpSource("icmpv4Src", options.icmpv4Src, 4, checks),
+    icmpv6Src: readIcmpSource("icmpv6Src", options.icmpv6Src, 6, checks),
     errorPage: collect(checks.problems, () => readPage(checks.text("errorPage", options.errorPage))),
     flags: optionFlags(options),
   };
@@ -208,6 +215,12 @@ function readDnsResolvers(given: unknown, checks: OptionChecks): readonly string
   const resolvers = checks.texts("dnsResolvers", given);
   checks.problems.push(...resolverProblems(resolvers, "dnsResolvers"));
   return resolvers;
+}
+
+function readIcmpSource(name: string, given: unknown, family: 4 | 6, checks: OptionChecks): string | undefined {
+  const source = checks.text(name, given);
+  checks.problems.push(...icmpSourceProblems(source, family, name));
+  return source;
 }
 
 function readPage(path: string | undefined): TunnelConfig["errorPage"] {

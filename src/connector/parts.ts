@@ -1,13 +1,8 @@
 /** What a tunnel is put together from. tunnel.ts names the real parts; tests name others. */
 import type { TunnelCredentials } from "../config/tunnel-config.ts";
 import type { RegistrationClient } from "../rpc/registration-client.ts";
-import type { ByteChannel, EdgeAddress, EdgeConnection } from "../types.ts";
-
-interface DialAttempt {
-  readonly connIndex: number;
-  readonly address: EdgeAddress;
-  readonly signal: AbortSignal;
-}
+import type { ByteChannel, EdgeAddress, EdgeConnection, EdgeProtocol } from "../types.ts";
+import type { DialAttempt } from "./protocol-dialer.ts";
 
 /** Why a connection wants another address than the one it has (wire § 2.6). */
 export type Rotation =
@@ -62,6 +57,8 @@ export interface IdentitySource {
 export interface ConnectorParts {
   /** Opens a transport connection; rejects when the edge can't be reached. */
   dial(attempt: DialAttempt): Promise<EdgeConnection>;
+  /** What `dial` tries first. */
+  readonly initialProtocol: EdgeProtocol;
   createRegistrationClient(channel: ByteChannel): RegistrationClient;
   readonly addresses: AddressSource;
   readonly identity: IdentitySource;

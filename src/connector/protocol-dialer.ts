@@ -10,6 +10,10 @@ import { asError, EdgeUnreachableError } from "./errors.ts";
 /** QUIC's start before HTTP/2: more than a handshake takes on most ways to the edge, little to wait where UDP is dropped. */
 export const HEAD_START_MS = 300;
 
+/** A QUIC connection that breaks so soon has shown that its network has no use for it: not all of its datagrams get through. */
+export const SHORT_LIFE_MS = 60_000;
+const SHORT_LIVES = 2;
+
 export interface DialAttempt {
   readonly connIndex: number;
   readonly address: EdgeAddress;
@@ -27,6 +31,8 @@ export class ProtocolDialer {
   readonly #options: ProtocolDialerOptions;
   /** What answered last; undefined before anything did. */
   #known: EdgeProtocol | undefined;
+  /** QUIC connections in a row that broke soon after they began. */
+  #shortLives = 0;
 
   constructor(options: ProtocolDialerOptions) {
     this.#options = options;
@@ -50,7 +56,22 @@ export class ProtocolDialer {
       }
     }
     this.#known = protocol;
+    if (protocol === "quic") this.#watch(connection);
     return connection;
+  }
+
+  #watch(connection: EdgeConnection): void {
+    const since = performance.now();
+    void connection.closed.then((reason) => {
+      const isShort = reason.kind === "error" && performance.now() - since < SHORT_LIFE_MS;
+      this.#shortLives = isShort ? this.#shortLives + 1 : 0;
+      if (this.#shortLives < SHORT_LIVES || this.#known !== "quic") return;
+      this.#shortLives = 0;
+      this.#known = "http2";
+      this.#options.logger.info("QUIC connections break soon after they begin: trying HTTP/2 first", {
+        connIndex: connection.connIndex,
+      });
+    });
   }
 
   /** Whether QUIC reaches the edge now. Where it does, the next connections take it. */

@@ -5,17 +5,21 @@ import type { TunnelConfig } from "../config/tunnel-config.ts";
 import type { Probe } from "../health/probe.ts";
 import { type MetricsServer, startMetricsServer } from "../health/server.ts";
 import { TunnelMetrics } from "../health/tunnel-metrics.ts";
+import type { DatagramProxy } from "../proxy/datagrams.ts";
 import type { Proxy, ProxyOptions } from "../proxy/proxy.ts";
-import type { ConfigurationUpdate, EdgeRequest, Ingress, Logger, RequestOutcome } from "../types.ts";
+import type { ConfigurationUpdate, EdgeConnection, EdgeRequest, Ingress, Logger, RequestOutcome } from "../types.ts";
 import type { ConnectionInfo, LocalTunnel, TunnelEvents, TunnelRuntime } from "./api.ts";
-import { architecture, featuresOf } from "./client-info.ts";
+import { architecture, datagramVersion, featuresOf } from "./client-info.ts";
 import { watchClock } from "./clock-watch.ts";
 import type { RegisteredConnection } from "./connection.ts";
 import { Deadline } from "./drain.ts";
+import { serveEdgeCalls } from "./edge-calls.ts";
 import { AbortError, asError } from "./errors.ts";
 import { localConfiguration, runningConfiguration } from "./local-configuration.ts";
 import { type IngressUpdate, Orchestrator } from "./orchestrator.ts";
 import type { ConnectorParts, IdentitySource } from "./parts.ts";
+import type { DialAttempt, ProtocolDialer } from "./protocol-dialer.ts";
+import { QuicReturn } from "./quic-return.ts";
 import { Supervisor } from "./supervisor.ts";
 import { TunnelEmitter } from "./tunnel-emitter.ts";
 import { TunnelHealth } from "./tunnel-health.ts";
@@ -24,6 +28,8 @@ export interface TunnelParts extends Omit<ConnectorParts, "identity"> {
   readonly version: string;
   readonly logger: Logger;
   readonly probe: Probe;
+  /** Where connections may take QUIC or HTTP/2. */
+  readonly protocolChoice: ProtocolDialer | undefined;
   /** `announce` is called with each public hostname that a quick tunnel gets. */
   createIdentity(announce: (hostname: string) => void): IdentitySource;
   createProxy(options: Pick<ProxyOptions, "connectorId" | "observer" | "logger">): Proxy;
@@ -47,8 +53,10 @@ export class RunningTunnel implements LocalTunnel {
   readonly #metrics: TunnelMetrics;
   readonly #identity: IdentitySource;
   readonly #proxy: Proxy;
+  readonly #datagrams: DatagramProxy;
   readonly #orchestrator: Orchestrator;
   readonly #supervisor: Supervisor;
+  readonly #quicReturn: QuicReturn | undefined;
   readonly #health: TunnelHealth;
   readonly #registered = deferred();
   readonly #finished = deferred();
@@ -70,8 +78,10 @@ export class RunningTunnel implements LocalTunnel {
     this.#metrics = new TunnelMetrics(parts.version);
     this.#identity = parts.createIdentity((hostname) => this.#announce(hostname));
     this.#proxy = parts.createProxy({ connectorId: this.connectorId, logger, observer: this.#observer() });
+    this.#datagrams = this.#createDatagrams();
     this.#orchestrator = this.#createOrchestrator();
     this.#supervisor = this.#createSupervisor();
+    this.#quicReturn = this.#createQuicReturn();
     this.#health = this.#createHealth();
     this.#metrics.countConnections(() => ({
       active: this.#supervisor.activeConnections,
@@ -170,6 +180,7 @@ export class RunningTunnel implements LocalTunnel {
 
   async #finish(error: Error | undefined, deadline: Deadline): Promise<void> {
     this.#stopClock();
+    this.#quicReturn?.stop();
     this.#health.stop();
     await this.#supervisor.stop(deadline);
     deadline.clear();
@@ -196,6 +207,13 @@ export class RunningTunnel implements LocalTunnel {
         quickHostname: () => this.#quickHostname,
         configuration: () => runningConfiguration(this.#orchestrator),
         metrics: () => this.#metrics.render(),
+        diagnostics: {
+          version: this.#parts.version,
+          tunnelId: () => this.tunnelId,
+          connections: () => this.connections,
+          icmpSources: () => [],
+          settings: this.#config.settings,
+        },
       });
       this.#metricsUrl = server.url;
       this.#logger.info(`Starting metrics server on ${server.url.replace("http://", "")}/metrics`);
@@ -205,6 +223,35 @@ export class RunningTunnel implements LocalTunnel {
       this.#end(asError(error), 0);
       return undefined;
     }
+  }
+
+  /** Quick tunnels have no private network to ping. */
+  #createDatagrams(): DatagramProxy {
+    const { icmpv4Src: sourceV4, icmpv6Src: sourceV6, identity } = this.#config;
+    const icmp = identity.mode === "quick" ? undefined : { sourceV4, sourceV6 };
+    return this.#proxy.createDatagrams({ observer: this.#metrics.datagrams, icmp });
+  }
+
+  #createQuicReturn(): QuicReturn | undefined {
+    const { protocolChoice: dialer } = this.#parts;
+    if (dialer === undefined) return undefined;
+    return new QuicReturn({
+      dialer,
+      connections: () => this.#supervisor.connections,
+      replace: (connIndex) => this.#supervisor.replace(connIndex),
+      logger: this.#logger,
+    });
+  }
+
+  async #dial(attempt: DialAttempt): Promise<EdgeConnection> {
+    const edge = await this.#parts.dial(attempt);
+    serveEdgeCalls(edge, {
+      datagrams: this.#datagrams,
+      version: datagramVersion(featuresOf(this.#config)),
+      updateConfiguration: (version, config) => this.#orchestrator.updateText(version, config),
+      rpcTimeoutMs: this.#config.rpcTimeoutMs,
+    });
+    return edge;
   }
 
   #createOrchestrator(): Orchestrator {
@@ -223,7 +270,7 @@ export class RunningTunnel implements LocalTunnel {
   #createSupervisor(): Supervisor {
     const { haConnections, retries, rpcTimeoutMs, gracePeriodMs } = this.#config;
     return new Supervisor(
-      { ...this.#parts, identity: this.#identity },
+      { ...this.#parts, identity: this.#identity, dial: (attempt) => this.#dial(attempt) },
       {
         haConnections,
         retries,
@@ -308,6 +355,7 @@ export class RunningTunnel implements LocalTunnel {
       this.#told = connection.remotelyManaged ? undefined : connection;
       if (this.#told !== undefined) void this.#pushConfiguration(this.#told);
     }
+    this.#quicReturn?.registered(info);
     this.#emitter.emit("registered", info);
     // Whoever waits for the registration wants a metrics server that can't listen to be an error.
     void this.#metricsServer.then(() => this.#registered.resolve());

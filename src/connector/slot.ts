@@ -2,7 +2,7 @@
  * One of a tunnel's connections, by its index, over all the transport connections that it has in its life. The loop
  * wants one registered connection: it opens one where there is none, and another beside one that is to be replaced.
  */
-import type { CloseReason } from "../types.ts";
+import type { CloseReason, EdgeProtocol } from "../types.ts";
 import type { ConnectionInfo } from "./api.ts";
 import {
   afterFailure,
@@ -28,6 +28,7 @@ export type Outlived = "control-ended" | "going-away";
 
 export interface SlotHost {
   readonly retries: number;
+  readonly initialProtocol: EdgeProtocol;
   random(): number;
   /** One attempt; `beside` is the connection that serves meanwhile, if any. */
   attempt(slot: Slot, beside: RegisteredConnection | undefined, signal: AbortSignal): Promise<SlotResult>;
@@ -51,6 +52,8 @@ export class Slot {
   readonly #host: SlotHost;
   readonly #abort = new AbortController();
   #current: RegisteredConnection | undefined;
+  /** Of the current connection, or the last one. */
+  #protocol: EdgeProtocol;
   #replace = false;
   #attempting = false;
   #retry = freshRetryState;
@@ -62,6 +65,7 @@ export class Slot {
   constructor(connIndex: number, host: SlotHost) {
     this.connIndex = connIndex;
     this.#host = host;
+    this.#protocol = host.initialProtocol;
   }
 
   get current(): RegisteredConnection | undefined {
@@ -83,7 +87,7 @@ export class Slot {
     return {
       connIndex: this.connIndex,
       state: this.#state(),
-      protocol: connection?.edge.protocol ?? "http2",
+      protocol: this.#protocol,
       edgeAddress: connection?.edge.remoteAddress ?? this.edgeAddress,
       connectionId: connection?.connectionId,
       location: connection?.location,
@@ -142,6 +146,7 @@ export class Slot {
   #succeeded(connection: RegisteredConnection): void {
     const old = this.#current;
     this.#current = connection;
+    this.#protocol = connection.edge.protocol;
     this.#replace = false;
     this.#retry = afterRegistration(this.#retry);
     this.#notBefore = 0;

@@ -2,7 +2,7 @@
  * A tunnel's connections as a whole (wire § 10): connection 0 alone until it has registered, then the others; what is
  * final and what is retried; replacing, restarting, and the drain at the end.
  */
-import type { EdgeAddress, EdgeRequest, LogFields, Logger } from "../types.ts";
+import type { EdgeAddress, EdgeProtocol, EdgeRequest, LogFields, Logger } from "../types.ts";
 import type { ConnectionInfo } from "./api.ts";
 import type { RetryPlan } from "./backoff.ts";
 import { connectToEdge, type RegisteredConnection } from "./connection.ts";
@@ -67,6 +67,10 @@ export class Supervisor implements SlotHost {
     return this.#options.retries;
   }
 
+  get initialProtocol(): EdgeProtocol {
+    return this.#parts.initialProtocol;
+  }
+
   get connections(): readonly ConnectionInfo[] {
     return this.#slots.map((slot) => slot.info);
   }
@@ -89,6 +93,11 @@ export class Supervisor implements SlotHost {
   restart(): void {
     if (this.#stopped) return;
     this.#slots.forEach((slot, position) => this.#later(position * STAGGER_MS, () => slot.restart()));
+  }
+
+  /** The same for one index. */
+  replace(connIndex: number): void {
+    if (!this.#stopped) this.#slots[connIndex]?.restart();
   }
 
   /** Drains every connection; resolves when all are closed. `deadline` may be brought forward meanwhile. Never rejects. */

@@ -1,9 +1,7 @@
 /** Starts a tunnel with its real parts; everything below takes them as arguments. */
 import { readVersion } from "../config/version.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
-import { dialHttp2 } from "../edge/http2.ts";
 import { trustAnchors } from "../edge/roots.ts";
-import { createEdgeTls } from "../edge/tls.ts";
 import { createProbe } from "../health/probe.ts";
 import { createMemoryBudget } from "../protocol/memory-budget/budget.ts";
 import { createProxy } from "../proxy/proxy.ts";
@@ -11,6 +9,7 @@ import { createRegistrationClient } from "../rpc/registration-client.ts";
 import type { LogFields, Logger } from "../types.ts";
 import type { LocalTunnel, TunnelRuntime } from "./api.ts";
 import { EdgeAddresses } from "./edge-addresses.ts";
+import { createEdgeDial } from "./edge-dial.ts";
 import { namedIdentity, QuickIdentity } from "./identity.ts";
 import { RunningTunnel, type TunnelParts } from "./running-tunnel.ts";
 
@@ -46,17 +45,16 @@ function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger)
   const { dnsResolvers, errorPage, identity, ingress, tags } = config;
   const version = readVersion();
   const userAgent = `underpass/${version}`;
-  const tls = createEdgeTls({ cacert: config.cacert, postQuantum: config.postQuantum });
-  const budget = createMemoryBudget(config.memoryLimitBytes);
-  const bind = config.edgeBindAddress === undefined ? {} : { bindAddress: config.edgeBindAddress };
+  const { choice, dial, initialProtocol } = createEdgeDial(config, createMemoryBudget(config.memoryLimitBytes), logger);
   const endpoint = identity.mode === "named" ? identity.credentials.endpoint : undefined;
-  if (config.protocol === "quic") logger.warn("QUIC is not there yet: using HTTP/2");
   return {
     version,
     logger,
     random: Math.random,
     addresses: new EdgeAddresses({ config, region: config.region ?? endpoint, random: Math.random, logger }),
-    dial: (attempt) => dialHttp2({ ...attempt, ...bind, tls, budget, logger }),
+    dial,
+    initialProtocol,
+    protocolChoice: choice,
     createRegistrationClient,
     createIdentity: (announce) => {
       if (identity.mode === "named") return namedIdentity(identity.credentials, identity.hostname);

@@ -37,7 +37,8 @@ const CLASSICAL_GROUPS = "P-256:X25519";
 /** One group that OpenSSL does not know makes the whole list throw, so it is asked once. */
 let hybridKnown: boolean | undefined;
 
-function knowsHybrid(): boolean {
+/** Whether HTTP/2's TLS has X25519MLKEM768 on this Node.js. */
+export function hasPostQuantumTls(): boolean {
   if (hybridKnown === undefined) {
     try {
       tls.createSecureContext({ ecdhCurve: HYBRID_GROUP });
@@ -50,7 +51,7 @@ function knowsHybrid(): boolean {
 }
 
 function keyExchangeGroups(postQuantum: boolean): string {
-  if (!knowsHybrid()) {
+  if (!hasPostQuantumTls()) {
     if (postQuantum) {
       throw new EdgeTlsError(
         `post-quantum: this Node.js (${process.version}) has no ${HYBRID_GROUP} key exchange; Node.js 24 has it, or leave post-quantum off`,
@@ -61,8 +62,12 @@ function keyExchangeGroups(postQuantum: boolean): string {
   return postQuantum ? HYBRID_GROUP : `${HYBRID_GROUP}:${CLASSICAL_GROUPS}`;
 }
 
-function anchors(cacert: string | undefined, env: NodeJS.ProcessEnv): string[] {
-  if (cacert === undefined) return trustAnchors(env);
+/** Throws EdgeTlsError where `cacert` is not what it should be: one or more certificates as PEM. */
+export function assertTrust(cacert: string | undefined): void {
+  if (cacert !== undefined) readCacert(cacert);
+}
+
+function readCacert(cacert: string): string[] {
   const certificates = splitPem([cacert]);
   if (certificates.length === 0) {
     throw new EdgeTlsError(
@@ -89,7 +94,7 @@ export function createEdgeTls(options: EdgeTlsOptions, env: NodeJS.ProcessEnv = 
   const known = contexts.get(key);
   if (known !== undefined) return known;
   const groups = keyExchangeGroups(options.postQuantum);
-  const ca = anchors(options.cacert, env);
+  const ca = options.cacert === undefined ? trustAnchors(env) : readCacert(options.cacert);
   const secureContext = tls.createSecureContext({ ca, ciphers: CIPHERS, ecdhCurve: groups, minVersion: "TLSv1.2" });
   if (contexts.size >= MAX_CONTEXTS) contexts.clear();
   const edgeTls = { secureContext, groups };

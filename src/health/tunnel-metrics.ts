@@ -1,5 +1,6 @@
 /** The numbers of one tunnel, under cloudflared's names where it has the same ones (operations § 9.1). */
-import type { OutcomeClass, RequestObserver, RequestOutcome } from "../types.ts";
+import type { DatagramObserver, OutcomeClass, RequestObserver, RequestOutcome } from "../types.ts";
+import { DatagramMetrics } from "./datagram-metrics.ts";
 import { type Metric, Registry } from "./metrics.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
 
@@ -18,6 +19,7 @@ const ORIGIN_ERRORS: ReadonlySet<OutcomeClass> = new Set<OutcomeClass>([
 export type RpcMethod = "register_connection" | "unregister_connection" | "update_local_configuration";
 
 export class TunnelMetrics implements RequestObserver {
+  readonly datagrams: DatagramObserver;
   readonly #registry = new Registry();
   readonly #requests: Metric;
   readonly #concurrent: Metric;
@@ -49,6 +51,7 @@ export class TunnelMetrics implements RequestObserver {
 
   constructor(version: string) {
     const r = this.#registry;
+    this.datagrams = new DatagramMetrics(r);
     const build = r.gauge("build_info", "Always 1; the labels tell what is running.", true);
     build.set(1, { goversion: "", revision: "", type: `node ${process.version}`, version });
     this.#requests = r.counter("cloudflared_tunnel_total_requests", "Requests that came through the tunnel.");

@@ -31,11 +31,15 @@ export class Router {
     return serving.size === 1 ? [...serving][0] : undefined;
   }
 
-  /** The next of a tunnel's registered connections, in turn. */
+  /** The next of a tunnel's registered connections, in turn; of one connector's with the same index, only the newest. */
   pick(tunnelId: string): Connection | undefined {
-    const usable = this.connections.filter(
-      (connection) => connection.routable && connection.registration?.tunnelId === tunnelId,
-    );
+    const newest = new Map<string, Connection>();
+    for (const connection of this.connections) {
+      const { registration, routable } = connection;
+      if (!routable || registration?.tunnelId !== tunnelId) continue;
+      newest.set(`${registration.clientId} ${registration.connIndex}`, connection);
+    }
+    const usable = [...newest.values()];
     const turn = this.#turns.get(tunnelId) ?? 0;
     this.#turns.set(tunnelId, turn + 1);
     return usable[turn % usable.length];

@@ -371,12 +371,27 @@ describe("the other settings", () => {
     });
   });
 
-  it("quic warns and uses HTTP/2; h2mux too", async () => {
-    for (const protocol of ["quic", "h2mux"]) {
-      const { config, warnings } = await plan({ flags: { url: "1", protocol } });
-      expect(config.protocol).toBe("http2");
-      expect(warnings).toEqual([expect.stringContaining("using HTTP/2")]);
+  it("the protocol is what was chosen; h2mux warns and is HTTP/2", async () => {
+    for (const protocol of ["auto", "quic", "http2"]) {
+      expect(await plan({ flags: { url: "1", protocol } })).toMatchObject({ config: { protocol }, warnings: [] });
     }
+    const { config, warnings } = await plan({ flags: { url: "1", protocol: "h2mux" } });
+    expect(config.protocol).toBe("http2");
+    expect(warnings).toEqual([expect.stringContaining("using HTTP/2")]);
+    expect((await failure({ flags: { url: "1", protocol: "h3" } })).message).toBe(
+      '--protocol: found "h3"; "auto", "quic" or "http2" would be right',
+    );
+  });
+
+  it("ICMP sources are addresses of their family", async () => {
+    const flags = { url: "1", "icmpv4-src": "192.0.2.1", "icmpv6-src": "fe80::1%eth0" };
+    expect((await plan({ flags })).config).toMatchObject({ icmpv4Src: "192.0.2.1", icmpv6Src: "fe80::1%eth0" });
+    expect((await failure({ flags: { url: "1", "icmpv4-src": "::1" } })).message).toBe(
+      '--icmpv4-src: found "::1"; an IPv4 address of this machine would be right',
+    );
+    expect((await failure({ flags: { url: "1", "icmpv6-src": "eth0" } })).message).toBe(
+      '--icmpv6-src: found "eth0"; an IPv6 address of this machine would be right',
+    );
   });
 
   it("takes a limit of flows, over what the file says, and at most ten resolvers", async () => {

@@ -41,6 +41,7 @@ async function withEdge(run: (rig: Rig) => Promise<void>, edgeOptions: MockEdgeO
     edge: edge.edgeAddress,
     cacert: edge.caPem,
     haConnections: 1,
+    protocol: "http2",
     metrics: 0,
     healthCheck: false,
     ...more,

@@ -258,6 +258,7 @@ export function fakeParts(
   const result: CredentialsResult = { kind: "credentials", credentials };
   return {
     dial: ({ connIndex, address, signal }) => edge.dial(connIndex, address, signal),
+    initialProtocol: "http2",
     createRegistrationClient: () => {
       const connection = edge.connections.at(-1);
       if (connection === undefined) throw new Error("no connection was dialled");

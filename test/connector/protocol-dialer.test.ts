@@ -1,7 +1,7 @@
 /** Choosing between QUIC and HTTP/2, in virtual time. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { EdgeUnreachableError } from "../../src/connector/errors.ts";
-import { type Dial, HEAD_START_MS, ProtocolDialer } from "../../src/connector/protocol-dialer.ts";
+import { type Dial, HEAD_START_MS, ProtocolDialer, SHORT_LIFE_MS } from "../../src/connector/protocol-dialer.ts";
 import type { CloseReason, EdgeConnection, EdgeProtocol } from "../../src/types.ts";
 
 beforeEach(() => void vi.useFakeTimers());
@@ -19,6 +19,8 @@ class Edge {
   readonly closed: string[] = [];
   readonly aborted: string[] = [];
   readonly logs: string[] = [];
+  /** Ends the connection that was made last. */
+  end: (reason: CloseReason) => void = () => {};
   readonly dialer: ProtocolDialer;
   readonly #began = performance.now();
 
@@ -36,7 +38,7 @@ class Edge {
       ({ protocol }) => protocol,
       (error: unknown) => `${error instanceof Error ? error.name : ""} ${String(error)}`,
     );
-    await vi.advanceTimersByTimeAsync(60_000);
+    await vi.advanceTimersByTimeAsync(10_000);
     return await attempt;
   }
 
@@ -64,7 +66,9 @@ class Edge {
       openStreams: 0,
       control: () => Promise.reject(new Error("not in this test")),
       onRequest: () => {},
-      closed: new Promise<CloseReason>(() => {}),
+      closed: new Promise<CloseReason>((resolve) => {
+        this.end = resolve;
+      }),
       close: () => {
         this.closed.push(protocol);
         return Promise.resolve();
@@ -179,5 +183,26 @@ describe("protocol auto", () => {
     expect(await ask()).toBe(true);
     expect(edge.closed).toEqual(["quic"]);
     expect(await edge.connect()).toBe("quic");
+  });
+
+  it("tries HTTP/2 first where QUIC connections break soon after they began, twice in a row", async () => {
+    const edge = new Edge();
+    const broken: CloseReason = { kind: "error", error: new Error("idle for 5 s") };
+    const live = async (ms: number, reason: CloseReason): Promise<void> => {
+      expect(await edge.connect()).toBe("quic");
+      await vi.advanceTimersByTimeAsync(ms - 10_000);
+      edge.end(reason);
+      await vi.advanceTimersByTimeAsync(0);
+    };
+    await live(20_000, broken);
+    await live(SHORT_LIFE_MS + 10_000, broken);
+    await live(20_000, broken);
+    await live(20_000, { kind: "edge-closed" });
+    await live(20_000, broken);
+    expect(edge.dialer.fellBack).toBe(false);
+    await live(20_000, broken);
+    expect(edge.dialer.fellBack).toBe(true);
+    expect(edge.logs).toEqual(["QUIC connections break soon after they begin: trying HTTP/2 first"]);
+    expect(await edge.connect()).toBe("http2");
   });
 });

@@ -75,6 +75,7 @@ function start(
       version: "1.2.3",
       logger: recording.logger,
       probe,
+      protocolChoice: undefined,
       createIdentity: options.identity ?? (() => named),
       createProxy: (given) => {
         observer = given.observer;
@@ -82,9 +83,13 @@ function start(
           activeRequests: 0,
           update: (ingress) => rules.push(ingress),
           handle: (request) => handled.push(request),
-          createDatagrams: () => {
-            throw new Error("there are none over HTTP/2");
-          },
+          createDatagrams: () => ({
+            activeSessions: 0,
+            attach: () => {
+              throw new Error("there are none over HTTP/2");
+            },
+            close() {},
+          }),
           close: () => {
             proxyClosedAt ??= Date.now();
             return Promise.resolve();
