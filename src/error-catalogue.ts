@@ -40,6 +40,11 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
     cause: "the metrics server can't listen on its address (MetricsListenError)",
     remedy: "choose a free port of this machine, or leave the port to the system with 0",
   },
+  ERR_UNDERPASS_NO_INSTANCE: {
+    cause: "ready, healthcheck or diag found no tunnel that runs on this machine",
+    remedy:
+      "start it, with --metrics 127.0.0.1:20241 under underpass run; if it listens elsewhere, give the same --metrics or TUNNEL_METRICS here",
+  },
   ERR_UNDERPASS_ABORTED: {
     cause:
       "the tunnel was closed, by its signal or by close, before it was registered (AbortError). cause is the signal's reason",

@@ -12,7 +12,7 @@ import type { StartTunnel } from "./run.ts";
 /** Usage errors under `underpass tunnel`, as cloudflared has it. */
 const USAGE_STATUS = 255;
 
-const COMMANDS = ["run", "tunnel", "config", "ingress", "mock-edge", "demo", "version", "help"];
+const COMMANDS = "run tunnel config ingress ready healthcheck mock-edge demo version help".split(" ");
 /** Commands of cloudflared that are not there yet, and why one may not miss them. */
 const NOT_YET: ReadonlyMap<string, string> = new Map([
   ["access", ""],
@@ -23,7 +23,7 @@ const NOT_YET: ReadonlyMap<string, string> = new Map([
   ["tail", ""],
   ["update", "; npm, or whatever installed underpass, updates it"],
 ]);
-const TUNNEL_NOT_YET = "login create route vnet list ready info delete cleanup token diag".split(" ");
+const TUNNEL_NOT_YET = "login create route vnet list info delete cleanup token diag".split(" ");
 const REMOVED: ReadonlyMap<string, number> = new Map([
   ["proxy-dns", 1],
   ["db-connect", USAGE_STATUS],
@@ -69,6 +69,9 @@ async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, 
       return configCheck(line, io, scrubber);
     case "ingress":
       return ingress(line, line.words.slice(1), io, scrubber);
+    case "ready":
+    case "healthcheck":
+      return health(first, line, "native", io, scrubber);
     default:
       throw unknownCommand(line, first);
   }
@@ -100,6 +103,7 @@ function tunnel(line: CommandLine, io: CliIo, scrubber: Scrubber, start?: StartT
     return run({ line, style: "tunnel", run: false, tunnelRef: undefined }, io, scrubber, start);
   }
   if (second === "ingress") return ingress(line, line.words.slice(2), io, scrubber);
+  if (second === "ready") return health("ready", line, "tunnel", io, scrubber);
   if (second !== "run") throw unknownCommand(line, second, "tunnel");
   if (line.words.length > 3) {
     throw refuse(line, '"underpass tunnel run" accepts only one argument, the ID of the tunnel to run');
@@ -123,11 +127,23 @@ async function ingress(line: CommandLine, words: readonly string[], io: CliIo, s
   return ingressCommand({ line, words, io, scrubber });
 }
 
+async function health(
+  command: "ready" | "healthcheck",
+  line: CommandLine,
+  style: "native" | "tunnel",
+  io: CliIo,
+  scrubber: Scrubber,
+): Promise<number> {
+  if (line.words.length > (style === "tunnel" ? 2 : 1)) throw refuse(line, `${command} takes no argument`);
+  const commands = await import("./ready.ts");
+  return commands[command]({ line, style, io, scrubber });
+}
+
 /** `--json` and `--short` belong to few commands. */
 function refuseStraySwitches({ switches, words }: CommandLine): void {
   const [first, second] = words;
   const owners = {
-    json: first === "config" || [first, second].includes("ingress"),
+    json: first === "config" || first === "healthcheck" || [first, second].includes("ingress"),
     short: words[0] === "version" || switches.has("version"),
   };
   for (const name of ["json", "short"] as const) {
@@ -151,7 +167,7 @@ function unknownCommand({ problems }: CommandLine, word: string, parent?: "tunne
   if (problems.length > 0) return new ConfigError(problems);
   const near = nearest(
     word,
-    parent === "tunnel" ? ["run", "ingress", ...TUNNEL_NOT_YET] : [...COMMANDS, ...NOT_YET.keys()],
+    parent === "tunnel" ? ["run", "ingress", "ready", ...TUNNEL_NOT_YET] : [...COMMANDS, ...NOT_YET.keys()],
   );
   const hint = /^\d+$/.test(word)
     ? `for a quick tunnel: underpass --url http://localhost:${word}`

@@ -15,6 +15,8 @@ Commands:
   tunnel         cloudflared's command of that name: tunnel run, tunnel --url
   config check   print the effective configuration, secrets redacted; --json for programs
   ingress        check the rules of a configuration file: ingress validate, ingress rule URL
+  ready          exit 0 where the tunnel that runs on this machine has a registered connection
+  healthcheck    say how the tunnel on this machine is: ready, degraded, or only live; --json for programs
   mock-edge      an edge on this machine to test against
   demo           mock edge, connector and a demo page, all on this machine
   version        print the version; --short for the number alone
@@ -53,6 +55,16 @@ Usage:
 Without --config the file is looked for where cloudflared looks for it. --json '{"ingress": […]}' validates that instead.
 `;
 
+const READY = `underpass ready, underpass healthcheck - how the tunnel on this machine is
+
+Usage:
+  underpass ready [--metrics HOST:PORT]              silent; exit 0 with a registered connection, else 1 and why
+  underpass healthcheck [--json] [--metrics …]       one line; exit 0 for ready and degraded, 1 for live or nothing
+
+The tunnel is found by its metrics server: at --metrics, TUNNEL_METRICS or the file of --config, else on ports 20241 to 20245
+of this machine. underpass and underpass run have one where these name its address.
+`;
+
 /** Help for a command; the root's for anything else. */
 export function helpFor(words: readonly string[]): string {
   switch (words[0]) {
@@ -60,6 +72,9 @@ export function helpFor(words: readonly string[]): string {
       return `${RUN}\nFlags:\n${listFlags()}`;
     case "ingress":
       return INGRESS;
+    case "ready":
+    case "healthcheck":
+      return READY;
     case "tunnel":
       if (words[1] === "ingress") return INGRESS;
       return `${TUNNEL}\nFlags:\n${listFlags()}`;

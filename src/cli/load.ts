@@ -31,13 +31,8 @@ export interface Loaded {
 
 /** Throws a ConfigError or UsageError that tells all that is wrong. Every secret that it meets is told to the scrubber first. */
 export async function loadPlan(request: LoadRequest, io: CliIo, scrubber: Scrubber): Promise<Loaded> {
-  const { line } = request;
-  for (const [name, value] of Object.entries(io.env)) {
-    if (value !== undefined && /TUNNEL|CLOUDFLARE/.test(name) && looksSecret(value)) scrubber.add(value);
-  }
-  const environment = readEnvironment(io.env);
-  hideLayer(environment.layer, scrubber);
-  const problems = [...line.problems, ...environment.problems];
+  const environment = hiddenEnvironment(io, scrubber);
+  const problems = [...request.line.problems, ...environment.problems];
   try {
     return await readPlan(request, environment.layer, problems, io, scrubber);
   } catch (error) {
@@ -48,13 +43,29 @@ export async function loadPlan(request: LoadRequest, io: CliIo, scrubber: Scrubb
   }
 }
 
-async function readPlan(
-  { line, style, run, tunnelRef, configPath }: LoadRequest,
+/** Command line, environment and file in one view, for commands that start no tunnel. Throws a ConfigError. */
+export async function loadSettings(request: LoadRequest, io: CliIo, scrubber: Scrubber): Promise<MergedSettings> {
+  const environment = hiddenEnvironment(io, scrubber);
+  const problems = [...request.line.problems, ...environment.problems];
+  if (problems.length > 0) throw new ConfigError(problems);
+  return readSettings(request, environment.layer, io, scrubber);
+}
+
+function hiddenEnvironment(io: CliIo, scrubber: Scrubber): ReturnType<typeof readEnvironment> {
+  for (const [name, value] of Object.entries(io.env)) {
+    if (value !== undefined && /TUNNEL|CLOUDFLARE/.test(name) && looksSecret(value)) scrubber.add(value);
+  }
+  const environment = readEnvironment(io.env);
+  hideLayer(environment.layer, scrubber);
+  return environment;
+}
+
+async function readSettings(
+  { line, style, run, configPath }: LoadRequest,
   environment: SettingLayer,
-  misread: readonly ConfigProblem[],
   io: CliIo,
   scrubber: Scrubber,
-): Promise<Loaded> {
+): Promise<MergedSettings> {
   const named = line.layer.get("config");
   const givenPath = configPath ?? (named === undefined || named.value === "" ? undefined : String(named.value));
   const hasService = namesService(line.layer) || namesService(environment);
@@ -64,14 +75,24 @@ async function readPlan(
   const file =
     path === undefined ? undefined : await loadConfigFile(path, io.env, givenPath === path ? "--config" : path);
   if (file !== undefined) hideLayer(file.layer, scrubber);
+  return new MergedSettings(line.layer, environment, file);
+}
 
-  const settings = new MergedSettings(line.layer, environment, file);
+async function readPlan(
+  request: LoadRequest,
+  environment: SettingLayer,
+  misread: readonly ConfigProblem[],
+  io: CliIo,
+  scrubber: Scrubber,
+): Promise<Loaded> {
+  const { style, run, tunnelRef } = request;
+  const settings = await readSettings(request, environment, io, scrubber);
   const problems: ConfigProblem[] = [];
   const log = collect(problems, () => readLogSettings(settings, style, io));
   const plan = collect(problems, () => planTunnel({ style, run, tunnelRef, settings, env: io.env }));
   if (log === undefined || plan === undefined || misread.length > 0) {
     // What would only be a warning is told too: who corrects a file wants to do so once.
-    throw new ConfigError([...problems, ...(file?.warnings ?? [])]);
+    throw new ConfigError([...problems, ...(settings.file?.warnings ?? [])]);
   }
   hideIdentity(plan.config.identity, scrubber);
   return { settings, plan, log };

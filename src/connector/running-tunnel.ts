@@ -211,7 +211,7 @@ export class RunningTunnel implements LocalTunnel {
           version: this.#parts.version,
           tunnelId: () => this.tunnelId,
           connections: () => this.connections,
-          icmpSources: () => [],
+          icmpSources: () => [this.#config.icmpv4Src, this.#config.icmpv6Src].filter((source) => source !== undefined),
           settings: this.#config.settings,
         },
       });

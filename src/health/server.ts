@@ -1,11 +1,12 @@
-/** The metrics server (operations § 9): `/ready`, `/live`, `/healthcheck`, `/metrics`, `/quicktunnel`, `/config`. */
+/** The metrics server (operations § 9): `/ready`, `/live`, `/healthcheck`, `/metrics`, `/quicktunnel`, `/config`, `/diag/…`. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { MetricsConfig } from "../config/tunnel-config.ts";
 import { UnderpassError } from "../errors.ts";
+import type { DiagnosticState } from "./diagnostics/tunnel-state.ts";
 
 /** cloudflared's ports, tried in this order before any other. */
-const DEFAULT_PORTS: readonly number[] = [20241, 20242, 20243, 20244, 20245, 0];
+export const METRICS_PORTS: readonly number[] = [20241, 20242, 20243, 20244, 20245];
 const DEFAULT_HOST = "127.0.0.1";
 
 /** For a request and for its answer, as in cloudflared. */
@@ -35,6 +36,8 @@ export interface HealthState {
   readonly configuration: () => string;
   /** Prometheus text. */
   readonly metrics: () => string;
+  /** What `/diag/…` tells; without it there are no such pages. */
+  readonly diagnostics?: DiagnosticState;
 }
 
 export interface MetricsServer {
@@ -50,12 +53,14 @@ interface Answer {
 }
 
 const TEXT = "text/plain; charset=utf-8";
+const FAILED: Answer = { status: 500, type: TEXT, body: "500 internal server error\n" };
+const NOT_FOUND: Answer = { status: 404, type: TEXT, body: "404 page not found\n" };
 
 /** Rejects with MetricsListenError. */
 export async function startMetricsServer(config: MetricsConfig, state: HealthState): Promise<MetricsServer> {
   const { createServer } = await import("node:http");
   const create = (): Server => {
-    const server = createServer((request, response) => respond(request, response, state));
+    const server = createServer((request, response) => void respond(request, response, state));
     server.requestTimeout = TIMEOUT_MS;
     server.headersTimeout = TIMEOUT_MS;
     server.keepAliveTimeout = TIMEOUT_MS;
@@ -79,7 +84,7 @@ export async function startMetricsServer(config: MetricsConfig, state: HealthSta
 
 async function listenOnDefault(create: () => Server): Promise<Server> {
   let failure: unknown;
-  for (const port of DEFAULT_PORTS) {
+  for (const port of [...METRICS_PORTS, 0]) {
     try {
       return await listen(create(), DEFAULT_HOST, port);
     } catch (error) {
@@ -108,9 +113,10 @@ function urlOf(server: Server): string {
   return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }
 
-function respond(request: IncomingMessage, response: ServerResponse, state: HealthState): void {
+/** Never rejects. */
+async function respond(request: IncomingMessage, response: ServerResponse, state: HealthState): Promise<void> {
   request.resume();
-  const { status, type, body } = answer(request, state);
+  const { status, type, body } = await answer(request, state).catch(() => FAILED);
   response.writeHead(status, {
     "content-type": type,
     "content-length": Buffer.byteLength(body),
@@ -120,7 +126,7 @@ function respond(request: IncomingMessage, response: ServerResponse, state: Heal
   response.end(body);
 }
 
-function answer(request: IncomingMessage, state: HealthState): Answer {
+async function answer(request: IncomingMessage, state: HealthState): Promise<Answer> {
   if (request.method !== "GET" && request.method !== "HEAD") {
     return { status: 405, type: TEXT, body: "405 method not allowed: GET or HEAD\n" };
   }
@@ -141,6 +147,15 @@ function answer(request: IncomingMessage, state: HealthState): Answer {
     case "/metrics":
       return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: state.metrics() };
     default:
-      return { status: 404, type: TEXT, body: "404 page not found\n" };
+      return path?.startsWith("/diag/") === true && state.diagnostics !== undefined
+        ? diagnostics(path, state.diagnostics, state.connectorId)
+        : NOT_FOUND;
   }
+}
+
+/** For `diag`, ours and cloudflared's. Loaded when somebody asks. */
+async function diagnostics(path: string, state: DiagnosticState, connectorId: string): Promise<Answer> {
+  const { renderDiagnostics } = await import("./diagnostics/pages.ts");
+  const body = await renderDiagnostics(path, state, connectorId);
+  return body === undefined ? NOT_FOUND : { status: 200, type: TEXT, body };
 }

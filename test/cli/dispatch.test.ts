@@ -191,8 +191,12 @@ describe("error texts", () => {
   });
 
   it("say what is not there yet", async () => {
-    expect(await textOf(["access", "tcp"])).toBe("underpass: `underpass access` is not there yet\n");
-    expect(await textOf(["tunnel", "create", "x"])).toBe("underpass: `underpass tunnel create` is not there yet\n");
+    const advice =
+      "What to do: leave it out; the status table of the README says what is there (ERR_UNDERPASS_NOT_YET)\n";
+    expect(await textOf(["access", "tcp"])).toBe(`underpass: \`underpass access\` is not there yet\n${advice}`);
+    expect(await textOf(["tunnel", "create", "x"])).toBe(
+      `underpass: \`underpass tunnel create\` is not there yet\n${advice}`,
+    );
     expect(await textOf(["proxy-dns"])).toContain("is gone");
     expect(await textOf(["update"])).toContain("npm");
   });
