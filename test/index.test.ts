@@ -89,7 +89,7 @@ describe("connect", () => {
     expect(tunnel.connections[0]).toMatchObject({
       connIndex: 0,
       state: "registered",
-      protocol: "http2",
+      protocol: "quic",
       edgeAddress: edge.edgeAddress,
       location: "LAB01",
     });

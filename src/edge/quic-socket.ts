@@ -195,14 +195,15 @@ export class QuicServerSocket {
   }
 
   /** Tells each peer that the connection is over, and closes the socket without waiting for it to be heard. */
-  close(errorCode: number): Promise<void> {
+  async close(errorCode: number): Promise<void> {
+    if (this.#closed) return;
     for (const [connection, pump] of this.#pumps) {
       connection.close(errorCode, "", performance.now());
       pump.flush();
     }
     for (const pump of Array.from(this.#pumps.values())) pump.stop();
     this.#closed = true;
-    return new Promise((resolve) => this.socket.close(() => resolve()));
+    await new Promise<void>((resolve) => this.socket.close(() => resolve()));
   }
 
   #receive(datagram: Buffer, address: string, port: number): void {

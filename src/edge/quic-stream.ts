@@ -171,7 +171,10 @@ function responseOf(kind: ConnectTarget["kind"], head: ResponseHead, end: boolea
   if (kind === "tcp") return head.status === 200 ? tcpResponse() : errorResponse(UNREACHABLE, false);
   if (end && head.source === "connector" && head.status === 502) return errorResponse(UNREACHABLE, false);
   const headers = head.headers.filter((field) => !isReserved(field));
-  if (head.contentLength !== undefined) headers.push(new HeaderField("Content-Length", String(head.contentLength)));
+  // An origin's own is among its fields.
+  if (head.contentLength !== undefined && !headers.some(({ name }) => name.toLowerCase() === "content-length")) {
+    headers.push(new HeaderField("Content-Length", String(head.contentLength)));
+  }
   return httpResponse(head.status, headers);
 }
 

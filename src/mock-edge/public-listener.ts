@@ -52,9 +52,12 @@ function isWebSocket(request: IncomingMessage): boolean {
   return request.method === "GET" && (request.headers.upgrade ?? "").toLowerCase() === "websocket";
 }
 
-/** 101 travels as 200 (wire § 4.4); a 200 that merely offers to upgrade has no accept key. */
+/** On HTTP/2 101 travels as 200 (wire § 4.4); a 200 that merely offers to upgrade has no accept key. */
 function isAccepted({ status, headers }: ConnectorAnswer): boolean {
-  return status === 200 && headers?.some(([name]) => name.toLowerCase() === "sec-websocket-accept") === true;
+  return (
+    (status === 101 || status === 200) &&
+    headers?.some(([name]) => name.toLowerCase() === "sec-websocket-accept") === true
+  );
 }
 
 function isSendable(field: Field): boolean {

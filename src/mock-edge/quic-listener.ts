@@ -2,6 +2,7 @@
 import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
 import { openServerSocket, QuicServerSocket } from "../edge/quic-socket.ts";
 import { ServerEndpoint } from "../protocol/quic/endpoint.ts";
+import { loadMlKem } from "../protocol/tls13/ml-kem.ts";
 import type { Leaf } from "./ca.ts";
 import { QuicCarrier } from "./quic-carrier.ts";
 
@@ -24,12 +25,14 @@ export interface QuicListener {
 
 /** Rejects with the system's error where the port is taken. */
 export async function listenQuic(options: QuicListenerOptions): Promise<QuicListener> {
+  const mlKem = await loadMlKem();
   const socket = await openServerSocket(options.host, options.port);
   /** Made by `accept`, for the connection that the endpoint returns in the same call. */
   let accepted: QuicCarrier | undefined;
   const endpoint = new ServerEndpoint({
     tls: {
       alpn: [ALPN],
+      mlKem,
       get certificateChain() {
         return [new X509Certificate(options.certificate().certPem).raw];
       },

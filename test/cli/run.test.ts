@@ -36,7 +36,7 @@ describe("a named tunnel", () => {
       "Settings: map[edge:[127.0.0.1:1] grace-period:1m30s token:***** url:http://localhost:8080]",
       "Environmental variables map[TUNNEL_LABEL:x TUNNEL_TOKEN:*****]",
       "Generated Connector ID: 00000000-0000-4000-8000-000000000000",
-      "Initial protocol http2",
+      "Initial protocol quic",
       "Tunnel server stopped",
     ]);
     expect(io.stderr.entries[0]).toMatchObject({ tunnelID: made.tunnelId, level: "info" });
@@ -66,9 +66,9 @@ describe("a named tunnel", () => {
   });
 
   it("warns and notes what the configuration deserves", async () => {
-    const { io } = await cli([...run, "--protocol", "quic", "--ui", "--heartbeat-count=5"]);
+    const { io } = await cli([...run, "--protocol", "h2mux", "--ui", "--heartbeat-count=5"]);
     expect(io.stderr.messages).toContain("Accepted, without effect as in cloudflared: --heartbeat-count, --ui");
-    expect(io.stderr.entries.find(({ level }) => level === "warn")?.["message"]).toContain("QUIC is not there yet");
+    expect(io.stderr.entries.find(({ level }) => level === "warn")?.["message"]).toContain("h2mux is gone");
   });
 
   it("ends with status 1 and its error when the tunnel gives up", async () => {

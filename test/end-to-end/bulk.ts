@@ -63,6 +63,7 @@ function download(url: string): Promise<number> {
 export async function transfer(
   direction: "down" | "up",
   bytes: number,
+  protocol: "quic" | "http2",
 ): Promise<{ arrived: number; grownMiB: number }> {
   const edge = await startMockEdge();
   const origin = http.createServer((request, response) => {
@@ -75,6 +76,7 @@ export async function transfer(
       ...process.env,
       TUNNEL_TOKEN: edge.issueToken(),
       TUNNEL_EDGE: edge.edgeAddress,
+      TUNNEL_TRANSPORT_PROTOCOL: protocol,
       TUNNEL_CACERT: await edge.caFile(),
     },
   });

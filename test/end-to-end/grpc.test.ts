@@ -50,7 +50,7 @@ async function tunnelTo(scheme: "h2c" | "https", certificate?: Certificate): Pro
   const { server } = await http2Origin(cleanup, service, certificate);
   const origin = `${scheme}://127.0.0.1:${portOf(server)}`;
   const originRequest = certificate === undefined ? {} : { http2Origin: true, caPool: certificate.cert };
-  const rig = await startRig({ origin, originRequest, haConnections: 1, healthCheck: false });
+  const rig = await startRig({ origin, originRequest, protocol: "http2", haConnections: 1, healthCheck: false });
   return cleanup.add(rig, (each) => each.stop());
 }
 

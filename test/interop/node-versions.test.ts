@@ -85,15 +85,7 @@ const DISPOSAL_PROGRAM = `
 `;
 
 /** Its major version, and what `postQuantum` comes to with its OpenSSL. */
-const FACTS = `
-  let group = "registered";
-  try {
-    require("node:tls").createSecureContext({ ecdhCurve: "X25519MLKEM768" });
-  } catch {
-    group = "ERR_UNDERPASS_EDGE_TLS";
-  }
-  parseInt(process.versions.node) + " " + group;
-`;
+const FACTS = "parseInt(process.versions.node)";
 
 /** Runs the text as a module next to the package, so that it imports the package by its own name. */
 async function runProgram(node: string, text: string): Promise<{ stdout: string; stderr: string }> {
@@ -108,10 +100,9 @@ async function runProgram(node: string, text: string): Promise<{ stdout: string;
 function itCarriesTunnels(find: () => string): void {
   it("as a library", async () => {
     const node = find();
-    const [version, postQuantum] = (await run(node, ["-p", FACTS], { env })).stdout.trim().split(" ");
-    const major = Number.parseInt(version ?? "", 10);
+    const major = Number((await run(node, ["-p", FACTS], { env })).stdout);
     expect(await runProgram(node, PROGRAM)).toEqual({
-      stdout: `200 100004\nserver /path?q=1\necho hello\npost-quantum ${postQuantum}\n`,
+      stdout: `200 100004\nserver /path?q=1\necho hello\npost-quantum registered\n`,
       stderr: "",
     });
     if (major >= EXPLICIT_DISPOSAL) {
