@@ -71,14 +71,15 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
   ERR_UNDERPASS_EDGE_DISCOVERY: {
     cause:
       "the edge's names can't be resolved, by the system's resolver or by DNS over TLS; or none of the edge entries can",
-    remedy: "check DNS on this machine, region, edge",
+    remedy: "check DNS on this machine, region, edge; see underpass check",
   },
   ERR_UNDERPASS_DNS_OVER_TLS: {
     cause: "the second try, DNS over TLS to 1.1.1.1, failed as well",
-    remedy: "as above; TCP port 853 may be blocked, which matters only where the system's resolver does not work",
+    remedy:
+      "let TCP port 853 through, or mend the resolver of this machine: this matters only where the system's resolver does not work",
   },
   ERR_UNDERPASS_DNS_MESSAGE: {
-    cause: "a DNS answer was not well-formed; the cause of one of the two above",
+    cause: "a DNS answer was not well-formed; the cause of ERR_UNDERPASS_EDGE_DISCOVERY or ERR_UNDERPASS_DNS_OVER_TLS",
     remedy: "something on the way answers DNS badly",
   },
   ERR_UNDERPASS_NO_EDGE_ADDRESS: {
@@ -87,7 +88,7 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
   },
   ERR_UNDERPASS_EDGE_TCP: {
     cause: "no TCP connection to the edge; the message says why",
-    remedy: "open outgoing TCP port 7844 in the firewall",
+    remedy: "open outgoing TCP port 7844 in the firewall; see underpass check",
   },
   ERR_UNDERPASS_EDGE_HANDSHAKE: {
     cause: "TCP worked, TLS did not",
@@ -105,11 +106,11 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
   },
   ERR_UNDERPASS_EDGE_UNREACHABLE: {
     cause: "neither HTTP/2 nor QUIC reaches the edge; the message has both reasons",
-    remedy: "as for the reason that HTTP/2 gives",
+    remedy: "open outgoing TCP and UDP port 7844 in the firewall; underpass check tells which of them gets through",
   },
   ERR_UNDERPASS_EDGE_CONNECTION: {
     cause: "the connection ended before the edge had opened its control stream",
-    remedy: "nothing, if it passes; else as for the two above",
+    remedy: "nothing, if it passes; else look at what stands between this machine and port 7844: underpass check",
   },
   ERR_UNDERPASS_CONTROL_STREAM_TIMEOUT: {
     cause: "the edge accepted the connection but never opened its control stream (ControlStreamTimeoutError)",
@@ -125,8 +126,8 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
     remedy: "nothing, if it is rare; else report it with the log",
   },
   ERR_UNDERPASS_HPACK: {
-    cause: "a header block from the edge can't be decoded; the cause of the one above",
-    remedy: "as above",
+    cause: "a header block from the edge can't be decoded; the cause of ERR_UNDERPASS_HTTP2_CONNECTION",
+    remedy: "nothing, if it is rare; else report it with the log",
   },
   ERR_UNDERPASS_QUIC_TRANSPORT: {
     cause:
@@ -147,7 +148,7 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
   },
   ERR_UNDERPASS_QUIC_HANDSHAKE_TIMEOUT: {
     cause: "the QUIC handshake did not complete in time",
-    remedy: "as above",
+    remedy: "nothing, if it passes; else something on the way drops UDP: open outgoing UDP port 7844, or use HTTP/2",
   },
   ERR_UNDERPASS_QUIC_STATELESS_RESET: {
     cause: "the edge has lost the state of the QUIC connection, as after a restart",
@@ -245,16 +246,16 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
     remedy: "correct the service; it may speak another protocol on that port",
   },
   ERR_UNDERPASS_HTTP1_MALFORMED: {
-    cause: "cause of the one above: an answer that could be read in two ways, such as two lengths",
-    remedy: "as above",
+    cause: "cause of ERR_UNDERPASS_ORIGIN_PROTOCOL: an answer that could be read in two ways, such as two lengths",
+    remedy: "correct the service; it may speak another protocol on that port",
   },
   ERR_UNDERPASS_HTTP1_LIMIT: {
-    cause: "cause of the one above: a head, field or chunk line longer than the limits",
-    remedy: "shorter headers",
+    cause: "cause of ERR_UNDERPASS_ORIGIN_PROTOCOL: a head, field or chunk line longer than the limits",
+    remedy: "have the service answer with shorter headers",
   },
   ERR_UNDERPASS_HTTP1_TRUNCATED: {
     cause: "cause of ERR_UNDERPASS_ORIGIN_RESET: the connection ended in the middle of the answer",
-    remedy: "as there",
+    remedy: "look into the service's own log at that time",
   },
   ERR_UNDERPASS_HTTP1_REQUEST: {
     cause: "the visitor's request can't be written as HTTP/1.1, or as a Request, without changing its meaning",
@@ -295,7 +296,7 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
       "missing: the hostname needs an Access application at Cloudflare; issuer, audience: teamName and audTag as that application has them; not-yet-valid, expired: look at this machine's clock",
   },
   ERR_UNDERPASS_ACCESS_KEYS: {
-    cause: "cause of the one above: the team's keys can't be fetched",
+    cause: "cause of ERR_UNDERPASS_ACCESS_DENIED: the team's keys can't be fetched",
     remedy:
       "let this machine reach https://<team>.cloudflareaccess.com, if need be through HTTPS_PROXY; see whether teamName is right",
   },

@@ -12,7 +12,7 @@ import type { StartTunnel } from "./run.ts";
 /** Usage errors under `underpass tunnel`, as cloudflared has it. */
 const USAGE_STATUS = 255;
 
-const COMMANDS = "run tunnel config ingress ready healthcheck mock-edge demo version help".split(" ");
+const COMMANDS = "run tunnel config ingress check ready healthcheck mock-edge demo version help".split(" ");
 /** Commands of cloudflared that are not there yet, and why one may not miss them. */
 const NOT_YET: ReadonlyMap<string, string> = new Map([
   ["access", ""],
@@ -69,6 +69,9 @@ async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, 
       return configCheck(line, io, scrubber);
     case "ingress":
       return ingress(line, line.words.slice(1), io, scrubber);
+    case "check":
+      if (line.words.length > 1) throw refuse(line, "check takes no argument");
+      return (await import("./check.ts")).check({ line, io, scrubber });
     case "ready":
     case "healthcheck":
       return health(first, line, "native", io, scrubber);
@@ -143,7 +146,7 @@ async function health(
 function refuseStraySwitches({ switches, words }: CommandLine): void {
   const [first, second] = words;
   const owners = {
-    json: first === "config" || first === "healthcheck" || [first, second].includes("ingress"),
+    json: ["config", "check", "healthcheck"].includes(first ?? "") || [first, second].includes("ingress"),
     short: words[0] === "version" || switches.has("version"),
   };
   for (const name of ["json", "short"] as const) {
