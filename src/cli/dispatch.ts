@@ -4,6 +4,7 @@ import { ConfigError, formatProblem } from "../config/problem.ts";
 import { UsageError } from "../config/identity.ts";
 import { Scrubber } from "../proxy/ingress/redact.ts";
 import { UnderpassError } from "../errors.ts";
+import type { DiagFlags } from "./diag-flags.ts";
 import { type CommandLine, readCommandLine } from "./flags.ts";
 import type { CliIo } from "./io.ts";
 import { loadPlan, type LoadRequest } from "./load.ts";
@@ -12,7 +13,7 @@ import type { StartTunnel } from "./run.ts";
 /** Usage errors under `underpass tunnel`, as cloudflared has it. */
 const USAGE_STATUS = 255;
 
-const COMMANDS = "run tunnel config ingress check ready healthcheck mock-edge demo version help".split(" ");
+const COMMANDS = "run tunnel config ingress check ready healthcheck diag mock-edge demo version help".split(" ");
 /** Commands of cloudflared that are not there yet, and why one may not miss them. */
 const NOT_YET: ReadonlyMap<string, string> = new Map([
   ["access", ""],
@@ -23,7 +24,7 @@ const NOT_YET: ReadonlyMap<string, string> = new Map([
   ["tail", ""],
   ["update", "; npm, or whatever installed underpass, updates it"],
 ]);
-const TUNNEL_NOT_YET = "login create route vnet list info delete cleanup token diag".split(" ");
+const TUNNEL_NOT_YET = "login create route vnet list info delete cleanup token".split(" ");
 const REMOVED: ReadonlyMap<string, number> = new Map([
   ["proxy-dns", 1],
   ["db-connect", USAGE_STATUS],
@@ -44,7 +45,8 @@ async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, 
   if (command === "demo") return (await import("./demo.ts")).demo(rest, io);
   if (command === "mock-edge") return (await import("./mock-edge.ts")).mockEdge(rest, io);
 
-  const line = readCommandLine(args, scrubber);
+  const diagFlags = args.includes("diag") ? (await import("./diag-flags.ts")).takeDiagFlags(args) : undefined;
+  const line = readCommandLine(diagFlags?.rest ?? args, scrubber);
   const [first, second] = line.words;
   if (line.switches.has("help") || first === "help" || (first === "tunnel" && second === "help") || args.length === 0) {
     const { helpFor } = await import("./help.ts");
@@ -64,6 +66,7 @@ async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, 
       if (line.words.length > 2) throw refuse(line, "underpass run takes one argument at most: the tunnel's UUID");
       return run({ line, style: "native", run: true, tunnelRef: second }, io, scrubber, start);
     case "tunnel":
+      if (second === "diag") return diag(line, line.words[2], diagFlags, "tunnel", io, scrubber);
       return tunnel(line, io, scrubber, start);
     case "config":
       return configCheck(line, io, scrubber);
@@ -72,6 +75,8 @@ async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, 
     case "check":
       if (line.words.length > 1) throw refuse(line, "check takes no argument");
       return (await import("./check.ts")).check({ line, io, scrubber });
+    case "diag":
+      return diag(line, second, diagFlags, "native", io, scrubber);
     case "ready":
     case "healthcheck":
       return health(first, line, "native", io, scrubber);
@@ -130,6 +135,20 @@ async function ingress(line: CommandLine, words: readonly string[], io: CliIo, s
   return ingressCommand({ line, words, io, scrubber });
 }
 
+async function diag(
+  line: CommandLine,
+  file: string | undefined,
+  flags: DiagFlags | undefined,
+  style: "native" | "tunnel",
+  io: CliIo,
+  scrubber: Scrubber,
+): Promise<number> {
+  const most = style === "tunnel" ? 3 : 2;
+  if (line.words.length > most || flags === undefined)
+    throw refuse(line, "diag takes one argument at most: the file to write");
+  return (await import("./diag.ts")).diag({ line, style, io, scrubber, flags, file });
+}
+
 async function health(
   command: "ready" | "healthcheck",
   line: CommandLine,
@@ -170,7 +189,7 @@ function unknownCommand({ problems }: CommandLine, word: string, parent?: "tunne
   if (problems.length > 0) return new ConfigError(problems);
   const near = nearest(
     word,
-    parent === "tunnel" ? ["run", "ingress", "ready", ...TUNNEL_NOT_YET] : [...COMMANDS, ...NOT_YET.keys()],
+    parent === "tunnel" ? ["run", "ingress", "ready", "diag", ...TUNNEL_NOT_YET] : [...COMMANDS, ...NOT_YET.keys()],
   );
   const hint = /^\d+$/.test(word)
     ? `for a quick tunnel: underpass --url http://localhost:${word}`

@@ -18,6 +18,7 @@ Commands:
   check          whether a tunnel can work from here, what keeps it from that, and what to do; --json for programs
   ready          exit 0 where the tunnel that runs on this machine has a registered connection
   healthcheck    say how the tunnel on this machine is: ready, degraded, or only live; --json for programs
+  diag           a zip file of all that is to be known about the tunnel on this machine, without secrets
   mock-edge      an edge on this machine to test against
   demo           mock edge, connector and a demo page, all on this machine
   version        print the version; --short for the number alone
@@ -66,6 +67,22 @@ environment, or the file of --config) tell them, at the configuration, the token
 something has failed that a tunnel needs. Takes 20 seconds at most; nothing is changed anywhere.
 `;
 
+const DIAG = `underpass diag - collect what is to be known about the tunnel on this machine
+
+Usage:
+  underpass diag [flags] [FILE.zip]
+
+Finds the tunnel by its metrics server (see underpass ready --help) and writes its state, settings, rules, metrics and log, the system,
+and the result of underpass check into a zip file. Tokens, secrets and passwords are taken out; read it before you hand it on.
+
+Flags:
+  --metrics HOST:PORT        which tunnel, where several run
+  --diag-container-id ID     take the log from docker
+  --diag-pod-id POD          take the log from kubectl
+  --no-diag-logs, --no-diag-metrics, --no-diag-system, --no-diag-runtime, --no-diag-network
+                             leave a part out
+`;
+
 const READY = `underpass ready, underpass healthcheck - how the tunnel on this machine is
 
 Usage:
@@ -85,11 +102,15 @@ export function helpFor(words: readonly string[]): string {
       return INGRESS;
     case "check":
       return CHECK;
+    case "diag":
+      return DIAG;
     case "ready":
     case "healthcheck":
       return READY;
     case "tunnel":
       if (words[1] === "ingress") return INGRESS;
+      if (words[1] === "diag") return DIAG;
+      if (words[1] === "ready") return READY;
       return `${TUNNEL}\nFlags:\n${listFlags()}`;
     case "config":
       return `${CONFIG}\nThe flags are those of underpass run.\n`;
