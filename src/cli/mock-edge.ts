@@ -152,7 +152,7 @@ function usage(edge: MockEdge, cacert: string, tokenFile: string): string {
   return `The mock edge is up. Ctrl-C ends it.
 
   Visitors come to      ${edge.publicUrl}
-  Connectors dial       ${edge.edgeAddress}
+  Connectors dial       ${edge.edgeAddress} (QUIC and HTTP/2)
   They must trust       ${cacert}
   A tunnel's token      ${tokenFile}
   Quick-tunnel API      ${edge.quickUrl}
@@ -160,7 +160,7 @@ function usage(edge: MockEdge, cacert: string, tokenFile: string): string {
 A named tunnel, by underpass and by cloudflared:
 
   underpass run ${edges} --cacert ${cacert} --token-file ${tokenFile} --url http://localhost:8080
-  cloudflared tunnel ${edges} --cacert ${cacert} --protocol http2 --no-autoupdate --url http://localhost:8080 run --token-file ${tokenFile}
+  cloudflared tunnel ${edges} --cacert ${cacert} --no-autoupdate --url http://localhost:8080 run --token-file ${tokenFile}
 
 A quick tunnel (its host name ends in .localhost; visit it on the port of the public URL):
 

@@ -1,5 +1,4 @@
 /** From all that was said to the one TunnelConfig that runs, with what is worth telling about it. */
-import type { Ingress } from "../types.ts";
 import { configurationFlags, shownSettings } from "./configuration-flags.ts";
 import { DEFAULT_HA_CONNECTIONS, DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "./defaults.ts";
 import {
@@ -19,6 +18,7 @@ import { parseHostname } from "./hostname.ts";
 import { findCredentialsOf, findTokenSource, UsageError } from "./identity.ts";
 import { namesService, planIngress, type PlannedIngress } from "./ingress.ts";
 import type { Environment } from "./interpolate.ts";
+import { limitFlows } from "./limit-flows.ts";
 import type { MergedSettings } from "./merged.ts";
 import { ConfigError, wrongValue } from "./problem.ts";
 import { parseQuickService } from "./quick-service.ts";
@@ -202,11 +202,6 @@ function readPage(settings: MergedSettings, env: Environment, findings: Findings
 
 function readMaxActiveFlows(settings: MergedSettings): number | undefined {
   return settings.get("max-active-flows") === undefined ? undefined : settings.number("max-active-flows", 0);
-}
-
-function limitFlows(ingress: Ingress, maxActiveFlows: number | undefined): Ingress {
-  if (maxActiveFlows === undefined) return ingress;
-  return { ...ingress, warpRouting: { ...ingress.warpRouting, maxActiveFlows } };
 }
 
 /** Under `underpass tunnel` the hostname has no part in running a tunnel, as in cloudflared. */

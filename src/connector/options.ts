@@ -7,6 +7,7 @@ import { icmpSourceProblems, parseHostPort, resolverProblems } from "../config/e
 import { readErrorPage } from "../config/error-page.ts";
 import { parseHostname } from "../config/hostname.ts";
 import { parseRouting, type Routing, type RoutingOptions } from "../config/ingress-option.ts";
+import { limitFlows } from "../config/limit-flows.ts";
 import { collect } from "../config/problem.ts";
 import { parseQuickService } from "../config/quick-service.ts";
 import { Secret } from "../config/secret.ts";
@@ -193,7 +194,10 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
     throw checks.failure();
   }
   const { handlers, ingress, warnings } = routing;
-  return { config: { ...config, identity, ingress, handlers }, runtime: { ...runtime, warnings } };
+  return {
+    config: { ...config, identity, ingress: limitFlows(ingress, config.maxActiveFlows), handlers },
+    runtime: { ...runtime, warnings },
+  };
 }
 
 function readRouting(

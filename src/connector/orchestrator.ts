@@ -3,6 +3,7 @@
  * the first one on (ingress § 6). All of it is synchronous, so updates come one after another, whichever connection brings them.
  */
 import { formatKeyPath } from "../config/key-path.ts";
+import { limitFlows } from "../config/limit-flows.ts";
 import { type IngressContext, type IngressProblem, parseIngress } from "../proxy/ingress/parse.ts";
 import type { Ingress, Logger } from "../types.ts";
 import { configurationText } from "./configuration-text.ts";
@@ -140,8 +141,7 @@ export class Orchestrator {
 
   #apply(ingress: Ingress): void {
     const { apply, maxActiveFlows } = this.#options;
-    const limited =
-      maxActiveFlows === undefined ? ingress : { ...ingress, warpRouting: { ...ingress.warpRouting, maxActiveFlows } };
+    const limited = limitFlows(ingress, maxActiveFlows);
     apply(limited);
     this.#ingress = limited;
     this.#lastError = undefined;

@@ -175,6 +175,7 @@ export class QuicServerSocket {
   readonly #onConnection: (pump: QuicPump, remoteAddress: string) => void;
   readonly #pumps = new Map<QuicConnection, QuicPump>();
   #closed = false;
+  #blocked = false;
 
   /** @param onConnection called for each connection that a client begins, before anything of it is handled but its first datagram */
   constructor(
@@ -194,6 +195,11 @@ export class QuicServerSocket {
     this.#pumps.get(connection)?.wake();
   }
 
+  /** Loses every datagram, both ways, as a network without UDP does; or no longer. */
+  block(blocked: boolean): void {
+    this.#blocked = blocked;
+  }
+
   /** Tells each peer that the connection is over, and closes the socket without waiting for it to be heard. */
   async close(errorCode: number): Promise<void> {
     if (this.#closed) return;
@@ -207,7 +213,7 @@ export class QuicServerSocket {
   }
 
   #receive(datagram: Buffer, address: string, port: number): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#blocked) return;
     const { connection, reply } = this.#endpoint.receive(datagram, `${address}:${port}`, performance.now());
     if (reply !== undefined) this.socket.send(reply, port, address);
     if (connection === undefined) return;
@@ -229,7 +235,7 @@ export class QuicServerSocket {
 
   #send(connection: QuicConnection, datagram: Buffer): void {
     const to = this.#endpoint.addressOf(connection);
-    if (to === undefined) return;
+    if (to === undefined || this.#blocked) return;
     const colon = to.lastIndexOf(":");
     this.socket.send(datagram, Number(to.slice(colon + 1)), to.slice(0, colon));
   }

@@ -1,18 +1,23 @@
 /** What a mock edge offers to tests and programs. */
-import type { Logger } from "../types.ts";
+import type { EdgeProtocol, Logger } from "../types.ts";
 import type { CertificateKind } from "./certificates.ts";
 import type { StreamRequest } from "./carrier.ts";
 import type { Connection } from "./connection.ts";
 import type { Fault, FaultScope } from "./faults.ts";
+import type { PingAnswer, PingOptions } from "./ping.ts";
+import type { UdpSessionOptions } from "./private-network.ts";
 import type { QuickFault } from "./quick-service.ts";
 import type { Registration } from "./registration.ts";
 import type { IssuedTunnel } from "./tunnels.ts";
+import type { UdpSession } from "./udp-session.ts";
 import type { PushResult } from "./visits.ts";
 import type { VisitorStream } from "./visitor-stream.ts";
 
 export interface MockEdgeOptions {
   /** Default 127.0.0.1. */
   readonly host?: string;
+  /** What connectors may come by; default both, on one port number. */
+  readonly protocols?: readonly EdgeProtocol[];
   /** Where connectors dial; default: a free port. */
   readonly edgePort?: number;
   /** Where visitors come; default: a free port. */
@@ -83,6 +88,10 @@ export interface MockEdge extends AsyncDisposable {
   openStream(request: StreamRequest, filter?: ConnectionFilter): VisitorStream;
   /** Opens a TCP stream to a literal `ip:port` behind the tunnel. */
   connectTcp(destination: string, filter?: ConnectionFilter): Promise<VisitorStream>;
+  /** Opens a UDP session to a literal `ip:port` behind the tunnel, over QUIC, in the version that the connector registered with. */
+  openUdpSession(destination: string, options?: ConnectionFilter & UdpSessionOptions): Promise<UdpSession>;
+  /** Pings an IP address behind the tunnel, over QUIC. */
+  ping(destination: string, options?: ConnectionFilter & PingOptions): Promise<PingAnswer>;
   /** Pushes a configuration to each connector of the tunnel, once. */
   pushConfiguration(version: number, config: unknown, filter?: ConnectionFilter): Promise<PushResult[]>;
 
@@ -99,6 +108,8 @@ export interface MockEdge extends AsyncDisposable {
   clearFaults(): void;
   /** Closes TCP of registered connections at once. */
   dropConnections(filter?: ConnectionFilter): void;
+  /** Loses every UDP datagram, both ways, as a network that forbids them does; or no longer. */
+  blockUdp(blocked: boolean): void;
   /** The certificate of the connections that come from now on. */
   useCertificate(kind: CertificateKind): void;
 

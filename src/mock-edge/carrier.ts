@@ -1,7 +1,7 @@
 /** What carries a connector's connection, HTTP/2 on TLS or QUIC, as the rest of the edge sees it. */
 import type { HeaderField } from "../protocol/bytes/header-field.ts";
 import type { StreamCancel } from "../protocol/http2/types.ts";
-import type { ByteChannel, EdgeProtocol } from "../types.ts";
+import type { ByteChannel, DatagramChannel, EdgeProtocol } from "../types.ts";
 import type { WireHead } from "./response-head.ts";
 import type { Field } from "./visitor-fields.ts";
 
@@ -66,6 +66,10 @@ export interface Carrier {
   open(request: StreamRequest, handler: CarriedStreamHandler): CarriedStream | undefined;
   /** A stream on which the edge calls the connector; undefined on HTTP/2, which has none. */
   openRpc(): ByteChannel | undefined;
+  /** Called with each stream on which the connector calls the edge; QUIC only. */
+  onRpc?: (channel: ByteChannel) => void;
+  /** QUIC only. */
+  readonly datagrams?: DatagramChannel;
   ping(): void;
   goaway(code: number): void;
   freeze(): void;

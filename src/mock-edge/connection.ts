@@ -3,9 +3,10 @@ import { randomUUID } from "node:crypto";
 import { ErrorCode } from "../protocol/http2/types.ts";
 import type { RegistrationParams, RegistrationResult } from "../rpc/registration-client.ts";
 import { serveRegistration } from "../rpc/registration-server.ts";
-import type { EdgeProtocol } from "../types.ts";
+import type { ByteChannel, EdgeProtocol } from "../types.ts";
 import type { Carrier, CarrierHandlers, ControlStream, StreamRequest } from "./carrier.ts";
 import type { ConnectionFault, ControlFault, FaultPlan } from "./faults.ts";
+import { PrivateNetwork } from "./private-network.ts";
 import { breakAnswer, delay, record, type Refusal, refusalOf, type Registration } from "./registration.ts";
 import type { Verdict } from "./tunnels.ts";
 import { VisitorStream } from "./visitor-stream.ts";
@@ -54,6 +55,7 @@ export class Connection {
   #location = "";
   #control: ControlStream | undefined;
   #controlEnded = false;
+  #privateNetwork: PrivateNetwork | undefined;
   #error: Error | undefined;
   #requestsLeft = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
@@ -70,6 +72,7 @@ export class Connection {
       onClose: (error) => {
         this.#error = error;
         clearTimeout(this.#timer);
+        this.#privateNetwork?.close();
         this.#become("closed");
         this.#resolveClosed();
       },
@@ -131,6 +134,16 @@ export class Connection {
     if (request.end === true) stream.end();
     if (--this.#requestsLeft <= 0) setImmediate(() => this.drop());
     return stream;
+  }
+
+  /** UDP sessions and ICMP; undefined before the registration, and on HTTP/2. */
+  get privateNetwork(): PrivateNetwork | undefined {
+    return this.#privateNetwork;
+  }
+
+  /** A stream on which the connector takes calls; undefined when it takes none, and on HTTP/2. */
+  openRpc(): ByteChannel | undefined {
+    return this.#carrier.openRpc();
   }
 
   /** Sends a PING; resolves with the round trip in milliseconds. */
@@ -259,6 +272,11 @@ export class Connection {
   }
 
   #accept(params: RegistrationParams): RegistrationResult {
+    const { datagrams } = this.#carrier;
+    if (datagrams !== undefined) {
+      const version = params.features.includes("support_datagram_v3_2") ? 3 : 2;
+      this.#privateNetwork = new PrivateNetwork(this.#carrier, datagrams, version);
+    }
     // The answer leaves first; visitors come behind it.
     setImmediate(() => {
       this.#carrier.flush();

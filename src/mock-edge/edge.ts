@@ -1,6 +1,6 @@
 /** The mock edge itself: its listeners, and what they share. */
 import { mkdtemp, rm, writeFile, chmod } from "node:fs/promises";
-import { createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import tls, { type TLSSocket } from "node:tls";
@@ -11,17 +11,20 @@ import { createAuthority, type Leaf } from "./ca.ts";
 import type { Carrier, CarrierHandlers, StreamRequest } from "./carrier.ts";
 import { type CertificateKind, certificate, EDGE_NAMES } from "./certificates.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
+import { type ConnectorListeners, listenForConnectors } from "./connector-listeners.ts";
 import { type Fault, FaultPlan, type FaultScope } from "./faults.ts";
 import { Http2Carrier } from "./http2-carrier.ts";
 import { type Listening, listen } from "./listen.ts";
+import { ping, type PingAnswer, type PingOptions } from "./ping.ts";
+import type { UdpSessionOptions } from "./private-network.ts";
 import { createPublicListener } from "./public-listener.ts";
-import { listenQuic, type QuicListener } from "./quic-listener.ts";
 import { createQuickService, type QuickFault } from "./quick-service.ts";
 import type { Registration } from "./registration.ts";
 import { Router } from "./router.ts";
 import { type IssuedTunnel, TunnelRegistry } from "./tunnels.ts";
 import { connectTcp, MockEdgeError, openOn, type PushResult, pushConfiguration, visit } from "./visits.ts";
 import type { VisitorStream } from "./visitor-stream.ts";
+import type { UdpSession } from "./udp-session.ts";
 import { Waiters } from "./waiters.ts";
 
 const [EDGE_NAME, , PROBE_NAME] = EDGE_NAMES;
@@ -31,12 +34,8 @@ const WAIT_MS = 30_000;
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** How often a free port is looked for that is free for TCP and for UDP. */
-const PORT_ATTEMPTS = 10;
-
 interface Listeners {
-  readonly edge: Listening;
-  readonly quic: QuicListener;
+  readonly connectors: ConnectorListeners;
   readonly visitors: Listening;
   readonly quick: Listening;
 }
@@ -96,7 +95,7 @@ class Edge implements MockEdge {
   }
 
   get edgeAddress(): string {
-    return `${urlHost(this.#options.host ?? "127.0.0.1")}:${this.#listening.edge.port}`;
+    return `${urlHost(this.#options.host ?? "127.0.0.1")}:${this.#listening.connectors.port}`;
   }
 
   get publicUrl(): string {
@@ -117,6 +116,7 @@ class Edge implements MockEdge {
 
   async start(): Promise<void> {
     const { host = "127.0.0.1", edgePort = 0, publicPort = 0, quickPort = 0 } = this.#options;
+    const { protocols = ["http2", "quic"] } = this.#options;
     const visitors = createPublicListener({
       location: this.#location,
       route: (authority) => this.#router.route(authority),
@@ -127,41 +127,24 @@ class Edge implements MockEdge {
       () => this.#tunnels.issueQuick(),
     );
     const started = await Promise.allSettled([
-      this.#listenForConnectors(host, edgePort),
+      listenForConnectors({
+        host,
+        port: edgePort,
+        protocols,
+        certificate: () => this.#leaf,
+        onSocket: (socket) => this.#onSocket(socket),
+        onQuic: (carrier) => this.#onCarrier((handlers) => carrier.carry(handlers)),
+      }),
       listen(visitors, host, publicPort),
       listen(quick, host, quickPort),
     ]);
-    const [edges, open, api] = started;
-    if (edges.status === "fulfilled" && open.status === "fulfilled" && api.status === "fulfilled") {
-      this.#listeners = { ...edges.value, visitors: open.value, quick: api.value };
+    const [connectors, open, api] = started;
+    if (connectors.status === "fulfilled" && open.status === "fulfilled" && api.status === "fulfilled") {
+      this.#listeners = { connectors: connectors.value, visitors: open.value, quick: api.value };
       return;
     }
-    if (edges.status === "fulfilled") await Promise.all([edges.value.edge.close(), edges.value.quic.close()]);
-    for (const result of [open, api]) if (result.status === "fulfilled") await result.value.close();
+    for (const result of started) if (result.status === "fulfilled") await result.value.close();
     for (const result of started) if (result.status === "rejected") throw result.reason;
-  }
-
-  /** HTTP/2 and QUIC on one port number, as connectors know the edge. */
-  async #listenForConnectors(host: string, port: number): Promise<Pick<Listeners, "edge" | "quic">> {
-    for (let attempt = 1; ; attempt++) {
-      const edge = await listen(
-        createServer((socket) => this.#onSocket(socket)),
-        host,
-        port,
-      );
-      try {
-        const quic = await listenQuic({
-          host,
-          port: edge.port,
-          certificate: () => this.#leaf,
-          onConnection: (carrier) => this.#onCarrier((handlers) => carrier.carry(handlers)),
-        });
-        return { edge, quic };
-      } catch (error) {
-        await edge.close();
-        if (port !== 0 || attempt >= PORT_ATTEMPTS) throw error;
-      }
-    }
   }
 
   async caFile(): Promise<string> {
@@ -199,6 +182,22 @@ class Edge implements MockEdge {
 
   async connectTcp(destination: string, filter: ConnectionFilter = {}): Promise<VisitorStream> {
     return await connectTcp(this.#pick(filter, ""), destination);
+  }
+
+  async openUdpSession(destination: string, options: ConnectionFilter & UdpSessionOptions = {}): Promise<UdpSession> {
+    const at = /^\[?([^\]]+?)\]?:(\d+)$/.exec(destination);
+    if (at === null) throw new MockEdgeError(`"${destination}" is no ip:port`);
+    const network = this.#pickQuic(options)?.privateNetwork;
+    if (network === undefined) throw new MockEdgeError("no connection is registered that carries UDP: it needs QUIC");
+    return await network.openUdpSession(at[1] ?? "", Number(at[2]), options);
+  }
+
+  async ping(destination: string, options: ConnectionFilter & PingOptions = {}): Promise<PingAnswer> {
+    return await ping(this.#pickQuic(options), destination, options);
+  }
+
+  blockUdp(blocked: boolean): void {
+    this.#listening.connectors.blockUdp(blocked);
   }
 
   async pushConfiguration(version: number, config: unknown, filter: ConnectionFilter = {}): Promise<PushResult[]> {
@@ -255,12 +254,7 @@ class Edge implements MockEdge {
     this.#waiters.fail("the mock edge was closed");
     const listeners = this.#listeners;
     if (listeners !== undefined) {
-      await Promise.all([
-        listeners.visitors.close(),
-        listeners.quick.close(),
-        listeners.edge.close(),
-        listeners.quic.close(),
-      ]);
+      await Promise.all([listeners.visitors.close(), listeners.quick.close(), listeners.connectors.close()]);
       await Promise.all(this.connections.map(({ closed }) => closed));
     }
     const scratch = this.#scratch;
@@ -277,6 +271,12 @@ class Edge implements MockEdge {
     if (filter.connIndex !== undefined)
       return this.connections.find((connection) => connection.routable && matches(connection, filter));
     return filter.tunnelId === undefined ? this.#router.route(authority) : this.#router.pick(filter.tunnelId);
+  }
+
+  #pickQuic(filter: ConnectionFilter): Connection | undefined {
+    return this.connections.find(
+      (connection) => connection.protocol === "quic" && connection.routable && matches(connection, filter),
+    );
   }
 
   #onSocket(socket: Socket): void {

@@ -20,6 +20,9 @@ export interface QuicListenerOptions {
 }
 
 export interface QuicListener {
+  readonly port: number;
+  /** Loses every datagram, both ways, or no longer. */
+  block(blocked: boolean): void;
   close(): Promise<void>;
 }
 
@@ -60,5 +63,5 @@ export async function listenQuic(options: QuicListenerOptions): Promise<QuicList
     });
     accepted = undefined;
   });
-  return { close: () => server.close(0) };
+  return { port: socket.address().port, block: (blocked) => server.block(blocked), close: () => server.close(0) };
 }

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import { UnderpassError } from "../errors.ts";
+import { createCloudflaredClient } from "../rpc/cloudflared-client.ts";
 import type { StreamRequest } from "./carrier.ts";
 import type { Connection } from "./connection.ts";
 import { BAD_GATEWAY, type ErrorPage, NO_CONNECTION } from "./error-pages.ts";
@@ -114,9 +115,13 @@ export function openOn(connection: Connection | undefined, request: StreamReques
   return stream;
 }
 
+/** For the connector's answer to a call. */
+const CALL_TIMEOUT_MS = 5_000;
+
 export interface PushResult {
   /** Of the connector. */
   readonly clientId: string;
+  /** Over QUIC, where the push is a call, always 200. */
   readonly status: number;
   /** Version that the connector says it runs now; undefined when the answer is not the expected JSON. */
   readonly lastAppliedVersion: number | undefined;
@@ -124,13 +129,14 @@ export interface PushResult {
   readonly error: unknown;
 }
 
-/** Pushes a configuration (wire § 4.8). A string is sent as it stands, so that broken JSON can be tried. */
+/** Pushes a configuration (wire §§ 4.8, 5.5). A string is sent as it stands, so that broken JSON can be tried. */
 export async function pushConfiguration(
   connection: Connection,
   version: number,
   config: unknown,
   authority: string,
 ): Promise<PushResult> {
+  if (connection.protocol === "quic") return await callWithConfiguration(connection, version, config);
   const stream = openOn(connection, {
     method: "POST",
     authority,
@@ -157,4 +163,22 @@ export async function pushConfiguration(
     lastAppliedVersion: typeof applied === "number" ? applied : undefined,
     error: field("err") ?? null,
   };
+}
+
+async function callWithConfiguration(connection: Connection, version: number, config: unknown): Promise<PushResult> {
+  const channel = connection.openRpc();
+  if (channel === undefined) throw new MockEdgeError("the connection takes no further stream");
+  const client = createCloudflaredClient(channel);
+  try {
+    const text = typeof config === "string" ? config : JSON.stringify(config);
+    const result = await client.updateConfiguration(version, Buffer.from(text), { timeoutMs: CALL_TIMEOUT_MS });
+    return {
+      clientId: connection.registration?.clientId ?? "",
+      status: 200,
+      lastAppliedVersion: result.lastAppliedVersion,
+      error: result.error ?? null,
+    };
+  } finally {
+    client.close();
+  }
 }
