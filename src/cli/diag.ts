@@ -8,7 +8,7 @@ import { collectArchive, type JobResult } from "../health/diagnostics/archive.ts
 import type { CheckPeers } from "../health/diagnostics/checks/types.ts";
 import { findInstances, type Instance, instanceUrls } from "../health/diagnostics/find-instance.ts";
 import { type HttpGet, httpGet } from "../health/diagnostics/http-get.ts";
-import { type RunProgram, runProgram } from "../health/diagnostics/logs.ts";
+import { fromDirectoryOf, type RunProgram, runProgram } from "../health/diagnostics/logs.ts";
 import { parseObject } from "../health/diagnostics/tunnel-state.ts";
 import { createZip } from "../health/diagnostics/zip.ts";
 import { checkAll } from "./check.ts";
@@ -71,7 +71,7 @@ export async function diag(request: DiagRequest): Promise<number> {
       containerId: flags.containerId,
       podId: flags.podId,
     },
-    checks: () => checkAll({ ...request, line: withSettings(request.line, settings) }),
+    checks: () => checkAll({ ...request, line: withSettings(request.line, settings, instance?.state.pid) }),
     known: (text) => scrubber.scrub(text),
     without: flags.without,
   });
@@ -100,14 +100,21 @@ function pathOf(value: unknown, { io }: DiagRequest): string | undefined {
 }
 
 /** The command line, with what the running tunnel was told where the command line says nothing. */
-function withSettings(line: CommandLine, settings: Readonly<Record<string, unknown>>): CommandLine {
+function withSettings(
+  line: CommandLine,
+  settings: Readonly<Record<string, unknown>>,
+  pid: number | undefined,
+): CommandLine {
   const layer = new Map(line.layer);
   for (const name of EDGE_SETTINGS) {
     const spec = findSetting(name);
     const text = settings[name];
     if (spec === undefined || typeof text !== "string" || text.includes("[redacted]") || layer.has(name)) continue;
     const where = `the running tunnel's ${name}`;
-    const value = readSettingText(spec, text, where);
+    // cloudflared shows lists as Go prints them: [a:1 b:2].
+    const goList = spec.type === "list" ? /^\[(.*)\]$/.exec(text)?.[1]?.replaceAll(" ", ",") : undefined;
+    const listed = goList ?? (name === "cacert" ? fromDirectoryOf(pid, text) : text);
+    const value = readSettingText(spec, listed, where);
     if (!isProblem(value)) layer.set(name, { name, value, source: "flag", where } satisfies Setting);
   }
   return { ...line, layer };

@@ -191,18 +191,27 @@ describe("underpass diag", () => {
     const base = "http://127.0.0.1:20241";
     const get = machine({
       [`${base}/diag/tunnel`]: state("1"),
+      [`${base}/diag/configuration`]: '{"edge":"[192.0.2.1:7 192.0.2.1:7]","protocol":"http2","uid":"0"}',
       [`${base}/config`]: "{}",
       [`${base}/metrics`]: "up 1\n",
     });
-    const { files, ran } = await collect(["--diag-container-id", "cf", "--no-diag-network"], get, "other.zip");
+    const { files, ran } = await collect(["--diag-container-id", "cf"], get, "other.zip");
     expect(ran).toEqual(["docker logs --since=336h --tail=10000 -- cf"]);
-    expect([...files.keys()]).toEqual([
-      "tunnelstate.json",
-      "metrics.txt",
+    expect([...files.keys()].sort()).toEqual([
+      "cli-configuration.json",
       "cloudflared_logs.txt",
       "configuration.json",
+      "metrics.txt",
+      "network.json",
+      "prechecks.json",
       "task-result.json",
+      "tunnelstate.json",
     ]);
+    // Lists as Go prints them.
+    expect(JSON.parse(files.get("prechecks.json") ?? "")).toMatchObject({
+      SuggestedProtocol: 0,
+      Results: [{ Type: 2, Target: "edge1 IPv4, port 7" }, { Type: 3 }],
+    });
   });
 
   it("leaves out what it is told to", async () => {

@@ -49,7 +49,7 @@ export async function collectLogs(source: LogSource, run: RunProgram, signal: Ab
 }
 
 /** Relative paths are the tunnel's, which may have been started elsewhere. */
-function fromDirectoryOf(pid: number | undefined, path: string): string {
+export function fromDirectoryOf(pid: number | undefined, path: string): string {
   if (isAbsolute(path) || pid === undefined || process.platform !== "linux") return path;
   // Not joined: the kernel follows the link first, and ".." then.
   return `/proc/${pid}/cwd/${path}`;

@@ -2,7 +2,7 @@
 import type { CheckPlan, CheckResult, CheckStatus } from "./types.ts";
 
 export interface CheckReport {
-  /** No row has failed. */
+  /** No row has failed, and the edge is reached. */
   readonly ok: boolean;
   readonly summary: string;
   /** What connections would take; undefined where nothing reaches the edge. */
@@ -24,7 +24,7 @@ export function assess(
   const count = (status: CheckStatus): number => checks.filter((row) => row.status === status).length;
   const [failed, warnings] = [count("failed"), count("warning")];
   return {
-    ok: failed === 0,
+    ok: failed === 0 && suggestedProtocol !== undefined,
     summary: summarize(plan.protocol, suggestedProtocol, failed, warnings),
     suggestedProtocol,
     checks,
