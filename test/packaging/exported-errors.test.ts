@@ -10,6 +10,7 @@ const root = resolve(import.meta.dirname, "../..");
 const INTERNAL: readonly string[] = [
   "UsageError",
   "NotYetError",
+  "NoInstanceError",
   "DotError",
   "DnsMessageError",
   "HpackError",
