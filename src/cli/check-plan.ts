@@ -7,6 +7,7 @@ import { type Findings, readEdgeAddressing, readEdgeList, readPem, readProtocol 
 import { readEnvironment } from "../config/environment.ts";
 import { findCredentialsOf, findTokenSource, UsageError } from "../config/identity.ts";
 import { namesService } from "../config/ingress.ts";
+import type { Environment } from "../config/interpolate.ts";
 import { MergedSettings } from "../config/merged.ts";
 import { ConfigError, formatProblem } from "../config/problem.ts";
 import type { TunnelConfig, TunnelCredentials } from "../config/tunnel-config.ts";
@@ -33,6 +34,8 @@ export interface CheckInput {
   readonly rows: readonly CheckResult[];
 }
 
+type EdgeSettings = Omit<TunnelConfig, "identity" | "ingress">;
+
 /** Never throws for what is configured wrongly. */
 export async function readCheckInput(line: CommandLine, io: CliIo, scrubber: Scrubber): Promise<CheckInput> {
   const rows: CheckResult[] = [];
@@ -49,26 +52,54 @@ export async function readCheckInput(line: CommandLine, io: CliIo, scrubber: Scr
   const token = readToken(settings, io);
   const config = readable ? await readConfig(request, settings, token, io, scrubber, rows) : undefined;
   const edge = config ?? readEdge(settings, io);
-  const endpoint = token.credentials?.endpoint;
-  const isQuick = config?.identity.mode === "quick";
-  const quickService = isQuick
-    ? config.identity.quickService
-    : (settings.string("quick-service") ?? DEFAULT_QUICK_SERVICE);
   return {
     dial: edge,
     rows: [...rows, token.row],
-    plan: {
-      protocol: edge.protocol,
-      edge: edge.edge,
-      region: edge.region ?? endpoint,
-      edgeIpVersion: edge.edgeIpVersion,
-      api: urlOf(settings.string("api-url")) ?? new URL(endpoint === "fed" ? FED_API : DEFAULT_API),
-      quickService: token.isNamed ? undefined : urlOf(quickService),
-      needsQuickService: isQuick,
-      origins: config === undefined ? [] : originsOf(config.ingress.rules),
-      environment: io.env,
-    },
+    plan: config === undefined ? networkPlan(edge, settings, token, io.env) : checkPlanOf(config, io.env, settings),
   };
+}
+
+/** What a tunnel with this configuration needs. `settings` may name another API. */
+export function checkPlanOf(config: TunnelConfig, environment: Environment, settings?: MergedSettings): CheckPlan {
+  const { edge, edgeIpVersion, identity, ingress, protocol, region } = config;
+  const endpoint = identity.mode === "named" ? identity.credentials.endpoint : undefined;
+  return {
+    protocol,
+    edge,
+    region: region ?? endpoint,
+    edgeIpVersion,
+    api: apiOf(settings, endpoint),
+    quickService: identity.mode === "quick" ? urlOf(identity.quickService) : undefined,
+    needsQuickService: identity.mode === "quick",
+    origins: originsOf(ingress.rules),
+    environment,
+  };
+}
+
+/** Where there is no configuration: the way to the edge, and to a quick tunnel where no named one is meant. */
+function networkPlan(
+  { edge, edgeIpVersion, protocol, region }: EdgeSettings,
+  settings: MergedSettings,
+  token: Token,
+  environment: Environment,
+): CheckPlan {
+  const endpoint = token.credentials?.endpoint;
+  const quickService = settings.string("quick-service") ?? DEFAULT_QUICK_SERVICE;
+  return {
+    protocol,
+    edge,
+    region: region ?? endpoint,
+    edgeIpVersion,
+    api: apiOf(settings, endpoint),
+    quickService: token.isNamed ? undefined : urlOf(quickService),
+    needsQuickService: false,
+    origins: [],
+    environment,
+  };
+}
+
+function apiOf(settings: MergedSettings | undefined, endpoint: string | undefined): URL {
+  return urlOf(settings?.string("api-url")) ?? new URL(endpoint === "fed" ? FED_API : DEFAULT_API);
 }
 
 function urlOf(text: string | undefined): URL | undefined {
@@ -163,7 +194,7 @@ function problemRows(error: unknown, told?: string): readonly CheckResult[] {
 }
 
 /** What can be read of how the edge is reached, where the whole can't. */
-function readEdge(settings: MergedSettings, io: CliIo): Omit<TunnelConfig, "identity" | "ingress"> {
+function readEdge(settings: MergedSettings, io: CliIo): EdgeSettings {
   const findings: Findings = { problems: [], warnings: [] };
   return {
     ...defaultTunnelConfig,

@@ -12,6 +12,7 @@ import type { Logger } from "../types.ts";
 import { drawBox } from "./box.ts";
 import type { CliIo, ShutdownSignal } from "./io.ts";
 import type { Loaded, LoadRequest } from "./load.ts";
+import { checkNetwork, explainSilence } from "./late-check.ts";
 import { LateLogger } from "./late-logger.ts";
 import type { Reloader, ReloadOptions } from "./reload.ts";
 import { logStart } from "./start-log.ts";
@@ -75,9 +76,13 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
   const { createLogger } = await import("./log.ts");
   const logger = createLogger(loaded.log, io.stderr, scrubber);
   late.attach(logger);
+  const stopExplaining = settings.bool("no-prechecks")
+    ? () => {}
+    : explainSilence({ registered: settled, look: () => checkNetwork(config, io), logger });
   await reload.start();
   const error = await ended;
   reload.stop();
+  stopExplaining();
   if (error === undefined) logger.info("Tunnel server stopped");
   else {
     const { remedyOf } = await import("../error-catalogue.ts");

@@ -224,7 +224,10 @@ export const settingsTable: readonly SettingSpec[] = [
   }),
   notYet("no-autoupdate", "bool", "self-update", { env: ["NO_AUTOUPDATE"], off: true }),
   notYet("autoupdate-freq", "duration", "self-update"),
-  notYet("no-prechecks", "bool", "the connectivity pre-check", { env: ["TUNNEL_NO_PRECHECKS"], off: true }),
+  supported("no-prechecks", "bool", "do not look for the cause where no connection comes about", {
+    env: ["TUNNEL_NO_PRECHECKS"],
+    fallback: "false",
+  }),
   notYet("management-diagnostics", "bool", "remote diagnostics", { env: ["TUNNEL_MANAGEMENT_DIAGNOSTICS"] }),
   notYet("trace-output", "string", "the runtime trace", { env: ["TUNNEL_TRACE_OUTPUT"] }),
   notYet("name", "string", "creating a tunnel", { aliases: ["n"], env: ["TUNNEL_NAME"] }),
