@@ -17,6 +17,8 @@ export interface ReadyRequest {
   readonly scrubber: Scrubber;
 }
 
+const MAX_SHOWN = 1_000;
+
 /** No metrics server of a tunnel answers where one would be. */
 class NoInstanceError extends UnderpassError {
   constructor(urls: readonly string[]) {
@@ -49,11 +51,19 @@ async function isReady(url: string, io: CliIo): Promise<boolean> {
   try {
     const { body, status } = await askReady(url, httpGet);
     if (status === 200) return true;
-    io.stderr.write(`underpass: ${url}/ready endpoint returned status code ${status}\n${body.trim()}\n`);
+    io.stderr.write(`underpass: ${url}/ready endpoint returned status code ${status}\n${shown(body)}\n`);
   } catch (error) {
     io.stderr.write(`underpass: ${url}/ready: ${error instanceof Error ? error.message : String(error)}\n`);
   }
   return false;
+}
+
+/** What answers there may be another program. */
+function shown(body: string): string {
+  return body
+    .trim()
+    .replaceAll(/\p{Cc}+/gu, " ")
+    .slice(0, MAX_SHOWN);
 }
 
 type Health = "ready" | "degraded" | "live";

@@ -56,6 +56,8 @@ export function fromDirectoryOf(pid: number | undefined, path: string): string {
 }
 
 async function readEnd(path: string, limit: number): Promise<string> {
+  // Opening a pipe would wait for somebody to write.
+  if (!(await stat(path)).isFile()) throw new Error(`${path} is no regular file`);
   const file = await open(path, "r");
   try {
     const { size } = await file.stat();

@@ -70,13 +70,15 @@ export interface SeenTunnel {
 export function readTunnelState(text: string): SeenTunnel | undefined {
   const state = parseObject(text);
   const { connectorID, connections, tunnelID } = state;
-  if (typeof connectorID !== "string" || typeof tunnelID !== "string" || parseUuid(connectorID) === undefined)
-    return undefined;
+  const [connectorId, tunnelId] = [connectorID, tunnelID].map((id) =>
+    typeof id === "string" ? parseUuid(id) : undefined,
+  );
+  if (connectorId === undefined || tunnelId === undefined) return undefined;
   const own = Object(state["underpass"]) as Record<string, unknown>;
   const pid = own["pid"];
   return {
-    tunnelId: tunnelID,
-    connectorId: connectorID,
+    tunnelId,
+    connectorId,
     active: Array.isArray(connections) ? connections.length : 0,
     wanted: Array.isArray(own["connections"]) ? own["connections"].length : undefined,
     pid: typeof pid === "number" && Number.isSafeInteger(pid) && pid > 0 ? pid : undefined,

@@ -78,6 +78,7 @@ describe("the log of a tunnel", () => {
   it("says what would make one, where there is none", async () => {
     await expect(collect({})).rejects.toThrow("--logfile");
     await expect(collect({ logfile: join(directory, "missing.log") })).rejects.toThrow("ENOENT");
+    await expect(collect({ logfile: directory })).rejects.toThrow("is no regular file");
   });
 
   it.each([

@@ -88,6 +88,7 @@ describe("/diag/tunnel", () => {
     ["null", "null"],
     ["another program's JSON", '{"status":"ok"}'],
     ["an id that is none", '{"tunnelID":"x","connectorID":"y"}'],
+    ["one id that is none", `{"tunnelID":"\\u001b[2J","connectorID":"${CONNECTOR}"}`],
   ])("is not mistaken for %s", (_name, text) => {
     expect(readTunnelState(text)).toBeUndefined();
   });

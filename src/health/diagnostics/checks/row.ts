@@ -32,7 +32,7 @@ export async function checkRow(
   return {
     ...head,
     status,
-    details: redactLikely(details).slice(0, MAX_DETAILS),
+    details: shown(details),
     action: status === "ok" || status === "skipped" ? undefined : action,
     code,
     milliseconds: Math.round(performance.now() - started),
@@ -68,7 +68,14 @@ export async function within<T>(
 /** A row whose outcome is known without a look. */
 export function knownRow(head: RowHead, outcome: Outcome): CheckResult {
   const { action, details, status } = outcome;
-  return { ...head, status, details, action, code: undefined, milliseconds: 0 };
+  return { ...head, status, details: shown(details), action, code: undefined, milliseconds: 0 };
+}
+
+/** Of what servers and files say, what a terminal may be given. */
+function shown(details: string): string {
+  return redactLikely(details)
+    .replaceAll(/\p{Cc}+/gu, " ")
+    .slice(0, MAX_DETAILS);
 }
 
 /** The message, with its cause's where that says more; our own say all. */

@@ -224,6 +224,15 @@ describe("DNS", () => {
   });
 });
 
+describe("what servers say", () => {
+  it("can't rewrite the terminal, nor fill it", async () => {
+    const report = await runChecks(plan(), peers({ dialTcp: failing(`\u001b[2J\u0007${"x".repeat(9_999)}`) }));
+    const { details } = find(report.checks, "tcp.region1.ipv4");
+    expect(details).toMatch(/^ \[2J x+/);
+    expect(details.length).toBeLessThan(500);
+  });
+});
+
 describe("the clock", () => {
   const at = (offset: number) => () =>
     Promise.resolve({ status: 200, date: NOW, sentAt: NOW + offset, receivedAt: NOW + offset + 400 });
