@@ -29,7 +29,9 @@ export function configurationFlags(settings: MergedSettings): Readonly<Record<st
 /** Everything that somebody chose, by name, without credentials: neither those that are settings nor those inside of a URL. */
 export function shownSettings(settings: MergedSettings): Readonly<Record<string, string>> {
   const shown = settings.all().flatMap((setting): [string, string][] => {
-    if (findSetting(setting.name)?.secret !== false) return [];
+    const spec = findSetting(setting.name);
+    // What is without effect, such as api-email, is nobody's business.
+    if (spec === undefined || spec.secret || spec.status.kind === "dead") return [];
     const text = flagText(setting).replace(/([a-z][a-z\d+.-]*:\/\/)[^/?#@\s,]*@/gi, `$1${REDACTED}@`);
     return [[setting.name, looksSecret(text) ? REDACTED : redactLikely(text)]];
   });

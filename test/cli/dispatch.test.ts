@@ -259,7 +259,7 @@ describe("underpass config check", () => {
     expect(text).toMatch(/^retries +9 +# --retries$/m);
     expect(text).toMatch(/^grace-period +30s +# default$/m);
     expect(text).toMatch(/^max-failures +2 /m);
-    expect(text).toMatch(/^warning: .*QUIC is not there yet/m);
+    expect(text).toMatch(new RegExp(`^protocol +quic +# ${path}:8: tunnel.cloudflare.protocol$`, "m"));
     expect(text).toMatch(/The configuration is valid\.\n$/);
     expect(text).not.toContain(made.token);
     expect(text).not.toContain(made.secret);

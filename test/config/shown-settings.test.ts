@@ -35,6 +35,7 @@ describe("the settings that diagnosis shows", () => {
     expect(text).not.toContain('"token"');
     expect(text).not.toContain(secret);
     expect(text).not.toContain(token);
+    expect(shown({ "api-email": "somebody@example.com" })).toEqual({});
     expect(shown({ url: `http://user:${secret}@host:80` })).toEqual({ url: "http://[redacted]@host:80" });
   });
 });
