@@ -169,6 +169,8 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
   async close(reason: CloseReason): Promise<void> {
     this.#closeReason ??= reason;
     this.closingReason ??= reason.kind === "shutdown" ? "shutdown" : "edge-lost";
+    // What is written already goes first: the control stream's last words.
+    this.#pump.flush();
     this.#connection.close(NO_ERROR, "", performance.now());
     // Said once; a peer that did not hear it finds out by its idle timeout, and need not hold this process up.
     this.#pump.flush();

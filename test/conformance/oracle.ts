@@ -1,11 +1,14 @@
 /** What a real cloudflared answered to each row, and where underpass means to differ (test/fixtures/oracle/). */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { EdgeProtocol } from "../../src/types.ts";
 import type { Json } from "./rows/row.ts";
 
 const folder = join(import.meta.dirname, "../fixtures/oracle");
 
-export const oraclePath = join(folder, "http2.json");
+export function oraclePath(protocol: EdgeProtocol): string {
+  return join(folder, `${protocol}.json`);
+}
 
 export interface Oracle {
   readonly version: string;
@@ -22,10 +25,10 @@ export interface Difference {
   readonly observed: Json;
 }
 
-export function readOracle(): Oracle {
-  return JSON.parse(readFileSync(oraclePath, "utf8")) as Oracle;
+export function readOracle(protocol: EdgeProtocol): Oracle {
+  return JSON.parse(readFileSync(oraclePath(protocol), "utf8")) as Oracle;
 }
 
-export function readDifferences(): Readonly<Record<string, Difference>> {
-  return JSON.parse(readFileSync(join(folder, "differences.json"), "utf8")) as Record<string, Difference>;
+export function readDifferences(protocol: EdgeProtocol): Readonly<Record<string, Difference>> {
+  return JSON.parse(readFileSync(join(folder, `${protocol}-differences.json`), "utf8")) as Record<string, Difference>;
 }

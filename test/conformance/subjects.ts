@@ -9,12 +9,12 @@ import type { MockEdge } from "../../src/mock-edge/index.ts";
 import type { Instance, StartOptions, Subject } from "./rows/row.ts";
 
 function commandLine(edge: MockEdge, ca: string, options: Required<StartOptions>): string[] {
-  const { addresses, connections, graceMs, maxActiveFlows, rpcTimeoutMs, url } = options;
+  const { addresses, connections, graceMs, maxActiveFlows, protocol, rpcTimeoutMs, url } = options;
   return [
     "tunnel",
     ...Array.from({ length: addresses }, () => ["--edge", edge.edgeAddress]).flat(),
     `--cacert=${ca}`,
-    "--protocol=http2",
+    `--protocol=${protocol}`,
     "--no-autoupdate",
     "--no-prechecks",
     "--metrics=127.0.0.1:0",
@@ -77,7 +77,7 @@ export function processSubject(name: string, command: string, args: readonly str
 export const librarySubject: Subject = {
   name: "underpass",
   start(edge, token, options): Instance {
-    const { addresses, connections, environment, graceMs, maxActiveFlows, rpcTimeoutMs, url } = options;
+    const { addresses, connections, environment, graceMs, maxActiveFlows, protocol, rpcTimeoutMs, url } = options;
     Object.assign(process.env, environment);
     const abort = new AbortController();
     const starting = connect({
@@ -85,7 +85,7 @@ export const librarySubject: Subject = {
       origin: url,
       edge: Array.from({ length: addresses }, () => edge.edgeAddress),
       cacert: edge.caPem,
-      protocol: "http2",
+      protocol,
       haConnections: connections,
       gracePeriod: graceMs,
       rpcTimeout: rpcTimeoutMs,

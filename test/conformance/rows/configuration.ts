@@ -174,6 +174,7 @@ export const configurationRows: readonly Row[] = [
   }),
   {
     id: "CFG-04",
+    only: "http2",
     title: "a pushed configuration that is not JSON",
     async run(context) {
       return { answer: await pushRaw(context, "{broken"), next: await ask(context.edge, { path: "/length" }) };
@@ -181,6 +182,7 @@ export const configurationRows: readonly Row[] = [
   },
   {
     id: "CFG-04b",
+    only: "http2",
     title: "pushes that are JSON, but no push",
     own: {},
     async run(context) {
@@ -193,6 +195,7 @@ export const configurationRows: readonly Row[] = [
   },
   {
     id: "CFG-04c",
+    only: "http2",
     title: "a push without a version, or without a configuration",
     own: {},
     async run(context) {
@@ -264,6 +267,7 @@ export const configurationRows: readonly Row[] = [
   },
   {
     id: "CFG-11",
+    only: "http2",
     title: "a push while the connector drains",
     own: { closeDrained: false },
     async run(context) {

@@ -36,6 +36,7 @@ const PING = frame("PING", 0, 0, Buffer.from("mockedge"));
 export const framingRows: readonly Row[] = [
   {
     id: "H2-01",
+    only: "http2",
     title: "what the connector says, and that it does not wait for the preface",
     own: {},
     async run(context) {
@@ -49,6 +50,7 @@ export const framingRows: readonly Row[] = [
   },
   {
     id: "H2-02",
+    only: "http2",
     title: "no preface: closed after ten seconds",
     own: {},
     async run(context) {
@@ -59,6 +61,7 @@ export const framingRows: readonly Row[] = [
   },
   {
     id: "H2-03",
+    only: "http2",
     title: "HTTP/1.1 in the place of the preface",
     own: {},
     async run(context) {
@@ -70,6 +73,7 @@ export const framingRows: readonly Row[] = [
   },
   {
     id: "H2-04",
+    only: "http2",
     title: "PING",
     own: {},
     async run(context) {
@@ -83,6 +87,7 @@ export const framingRows: readonly Row[] = [
   },
   {
     id: "H2-05",
+    only: "http2",
     title: "GOAWAY(NO_ERROR) with a request in flight",
     own: {},
     async run({ edge, origin, start }) {
@@ -100,6 +105,7 @@ export const framingRows: readonly Row[] = [
   },
   {
     id: "H2-06",
+    only: "http2",
     title: "an even stream id",
     own: {},
     async run(context) {
@@ -113,6 +119,7 @@ export const framingRows: readonly Row[] = [
   },
   {
     id: "H2-07",
+    only: "http2",
     title: "an upper-case header name",
     own: {},
     async run(context) {
@@ -128,6 +135,7 @@ export const framingRows: readonly Row[] = [
   },
   {
     id: "H2-08",
+    only: "http2",
     title: "a connection field in a request",
     async run({ edge }) {
       const answer = await ask(edge, { path: "/", fields: [["connection", "close"]] });
@@ -185,6 +193,7 @@ export const framingRows: readonly Row[] = [
   },
   {
     id: "H2-13",
+    only: "http2",
     title: "the preface in two pieces",
     own: {},
     async run(context) {
@@ -199,6 +208,7 @@ export const framingRows: readonly Row[] = [
   },
   {
     id: "H2-14",
+    only: "http2",
     title: "windows of 16 bytes for the connector",
     own: { initialWindowSize: 16 },
     async run({ edge, start }) {

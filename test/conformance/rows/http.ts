@@ -177,6 +177,7 @@ export const httpRows: readonly Row[] = [
   },
   {
     id: "HTTP-23a",
+    only: "http2",
     title: "upgrade websocket and proxy-src: WebSocket wins",
     async run({ edge }) {
       const stream = edge.openStream({
@@ -195,6 +196,7 @@ export const httpRows: readonly Row[] = [
   },
   {
     id: "HTTP-23b",
+    only: "http2",
     title: "proxy-src and upgrade control-stream: TCP wins",
     async run({ edge, origin }) {
       const stream = edge.openStream({

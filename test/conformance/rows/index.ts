@@ -1,5 +1,6 @@
 /** Every conformance row, and how one is run. */
 import { startMockEdge } from "../../../src/mock-edge/index.ts";
+import type { EdgeProtocol } from "../../../src/types.ts";
 import { configurationRows } from "./configuration.ts";
 import { framingRows } from "./framing.ts";
 import { httpRows } from "./http.ts";
@@ -22,11 +23,16 @@ export const rows: readonly Row[] = [
   ...lifeRows,
 ];
 
+/** Those of them that a transport has. */
+export function rowsOver(protocol: EdgeProtocol): readonly Row[] {
+  return rows.filter(({ only }) => only === undefined || only === protocol);
+}
+
 interface World extends RowContext {
   close(): Promise<void>;
 }
 
-async function createWorld(subject: Subject, options: Row["own"]): Promise<World> {
+async function createWorld(subject: Subject, over: EdgeProtocol, options: Row["own"]): Promise<World> {
   const edge = await startMockEdge(options);
   const origin = await startOrigin();
   const token = edge.issueToken();
@@ -35,6 +41,7 @@ async function createWorld(subject: Subject, options: Row["own"]): Promise<World
     edge,
     origin,
     start: ({
+      protocol = over,
       connections = 1,
       addresses = connections + 1,
       graceMs = 2_000,
@@ -44,6 +51,7 @@ async function createWorld(subject: Subject, options: Row["own"]): Promise<World
       environment = {},
     } = {}) => {
       const instance = subject.start(edge, token, {
+        protocol,
         connections,
         addresses,
         graceMs,
@@ -68,10 +76,12 @@ async function createWorld(subject: Subject, options: Row["own"]): Promise<World
 /** Runs rows against one kind of connector; those that can share a connector do. */
 export class RowRunner {
   readonly #subject: Subject;
+  readonly #protocol: EdgeProtocol;
   #shared: Promise<World> | undefined;
 
-  constructor(subject: Subject) {
+  constructor(subject: Subject, protocol: EdgeProtocol) {
     this.#subject = subject;
+    this.#protocol = protocol;
   }
 
   async run(row: Row): Promise<Json> {
@@ -79,7 +89,7 @@ export class RowRunner {
       const { edge, origin, start } = await this.#sharedWorld();
       return normalise(await row.run({ edge, origin, start }));
     }
-    const world = await createWorld(this.#subject, row.own);
+    const world = await createWorld(this.#subject, this.#protocol, row.own);
     try {
       return normalise(await row.run(world));
     } finally {
@@ -94,7 +104,7 @@ export class RowRunner {
 
   #sharedWorld(): Promise<World> {
     this.#shared ??= (async () => {
-      const world = await createWorld(this.#subject, {});
+      const world = await createWorld(this.#subject, this.#protocol, {});
       world.start();
       await world.edge.registered(1);
       return world;

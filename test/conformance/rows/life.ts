@@ -51,6 +51,7 @@ export const lifeRows: readonly Row[] = [
   ),
   {
     id: "SUP-05",
+    only: "http2",
     title: "TLS 1.2 with AEAD suites",
     own: { maxTlsVersion: "TLSv1.2" },
     async run({ edge, start }) {

@@ -22,7 +22,12 @@ function lowerSorted(fields: readonly Field[]): Json {
 }
 
 export function describeHead(head: WireHead): Json {
-  const { status, headers } = readAnswer(head);
+  const { status, headers, flowRateLimited } = readAnswer(head);
+  if (head.answer !== undefined) {
+    // QUIC: the texts of errors are for the edge's operators, and each connector has its own.
+    const error = head.fields.some(([name]) => name === "x-connector-error") ? "set" : null;
+    return { status, error, flowRateLimited, headers: headers === undefined ? null : lowerSorted(headers) };
+  }
   const field = (name: string): Json => head.fields.find(([other]) => other === name)?.[1] ?? null;
   const others = head.fields
     .map(([name]) => name)

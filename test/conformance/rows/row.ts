@@ -1,10 +1,13 @@
 /** What a conformance row is: something that the edge does, and what a connector does about it, as plain JSON. */
 import type { MockEdge, MockEdgeOptions } from "../../../src/mock-edge/index.ts";
+import type { EdgeProtocol } from "../../../src/types.ts";
 import type { TestOrigin } from "./origin.ts";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 export interface StartOptions {
+  /** Over which it connects; default: what the runner was made for. */
+  readonly protocol?: EdgeProtocol;
   /** Connections to the edge; default 1. */
   readonly connections?: number;
   /** Addresses of the edge; default: one more than connections, so that a refused one has somewhere to go. */
@@ -49,6 +52,8 @@ export interface Row {
   readonly id: string;
   /** What the edge, or the origin, does. */
   readonly title: string;
+  /** About what only this transport has; default: both. */
+  readonly only?: EdgeProtocol;
   /** Of a mock edge and a connector of its own; without it the row shares one whose connection is registered. */
   readonly own?: MockEdgeOptions;
   run(context: RowContext): Promise<Json>;
