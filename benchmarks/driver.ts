@@ -1,26 +1,33 @@
 /**
- * The edge of the benchmarks, in its own process: accepts a connector's TLS connections, registers them, and drives load
- * through the HTTP/2 client role. It is told what to do over IPC and reads the connector's CPU and memory from /proc.
+ * The edge of the benchmarks, in its own process: accepts a connector's connections, over HTTP/2 and QUIC, registers them, and
+ * drives load through them. It is told what to do over IPC and reads the connector's CPU and memory from /proc.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import tls from "node:tls";
 import { createAuthority } from "../src/mock-edge/ca.ts";
-import { createHttp2Client } from "../src/protocol/http2/client.ts";
-import type { Http2ClientConnection, Http2Stream, Http2StreamHandler } from "../src/protocol/http2/types.ts";
-import { serveRegistration } from "../src/rpc/registration-server.ts";
-import type { ByteChannel } from "../src/types.ts";
+import type { ClientStream, ClientStreamHandler, EdgeClient, EdgeEvents } from "./edge-client.ts";
+import { listenHttp2 } from "./http2-edge.ts";
+import { listenQuicEdge, type QuicEdgeListener } from "./quic-edge.ts";
 import type { Command, Measurement, ScenarioName } from "./messages.ts";
 
-const HOST = "bench.example.com";
 const TICKS_PER_SECOND = Number(execFileSync("getconf", ["CLK_TCK"]).toString());
 
-interface Connection {
-  readonly client: Http2ClientConnection;
-}
-
-const connections: Connection[] = [];
+const authority = createAuthority();
+const connections: EdgeClient[] = [];
 let registeredAt: number[] = [];
+
+const events: EdgeEvents = {
+  registered(client) {
+    registeredAt.push(Date.now());
+    connections.push(client);
+  },
+  gone(client) {
+    const index = connections.indexOf(client);
+    if (index >= 0) connections.splice(index, 1);
+  },
+};
+
+const quic: QuicEdgeListener = await listenQuicEdge(authority, events);
 
 function cpuMicroseconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
@@ -32,121 +39,6 @@ function residentKiB(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? 0);
 }
 
-function control(client: Http2ClientConnection, remove: () => void): void {
-  const channel: ByteChannel = {
-    onData: () => {},
-    onEnd: () => {},
-    write: (bytes) => void stream?.write(Buffer.from(bytes), false),
-    end: () => stream?.end(),
-  };
-  const stream = client.request(
-    (encoder) => {
-      encoder.pseudo("GET", "https", HOST, "/");
-      encoder.field("cf-cloudflared-proxy-connection-upgrade", "control-stream", "name");
-    },
-    false,
-    {
-      onData: (chunk) => {
-        channel.onData(chunk);
-        stream?.consumed(chunk.length);
-      },
-      onEnd: () => channel.onEnd(),
-      onCancel: () => channel.onEnd(),
-      onWritable() {},
-    },
-  );
-  serveRegistration(channel, {
-    registerConnection: () => {
-      registeredAt.push(Date.now());
-      connections.push({ client });
-      return {
-        kind: "registered",
-        connectionId: crypto.randomUUID(),
-        location: "bench01",
-        remotelyManaged: true,
-      };
-    },
-    unregisterConnection: remove,
-    updateLocalConfiguration() {},
-  });
-}
-
-function accept(socket: tls.TLSSocket): void {
-  socket.setNoDelay(true);
-  const remove = (): void => {
-    const index = connections.findIndex((connection) => connection.client === client);
-    if (index >= 0) connections.splice(index, 1);
-  };
-  let scheduled = false;
-  const flush = (): void => {
-    scheduled = false;
-    for (let buffer = client.takeOutput(); buffer !== undefined; buffer = client.takeOutput()) {
-      const taken = buffer;
-      socket.write(taken, () => client.recycle(taken));
-    }
-  };
-  const schedule = (): void => {
-    if (scheduled) return;
-    scheduled = true;
-    setImmediate(flush);
-  };
-  const client: Http2ClientConnection = createHttp2Client(
-    { initialWindowSize: 4 * 1024 * 1024, connectionWindowSize: 16 * 1024 * 1024 },
-    { onOutput: schedule, onReady: () => control(client, remove), onError: () => socket.destroy() },
-    performance.now(),
-  );
-  schedule();
-  socket.on("data", (bytes: Buffer) => client.receive(bytes, performance.now()));
-  socket.on("error", () => socket.destroy());
-  socket.on("close", () => {
-    remove();
-    client.socketClosed();
-  });
-}
-
-/** What the real edge sends with a request; two fields are new with each. */
-function small(
-  client: Http2ClientConnection,
-  path: string,
-  method: string,
-  end: boolean,
-  handler: Http2StreamHandler,
-  extra?: string,
-) {
-  sequence = (sequence + 1) >>> 0;
-  const ray = `${(0x100000000 + sequence).toString(16)}9b7f-LHR`;
-  return client.request(
-    (encoder) => {
-      encoder.pseudo(method, "https", HOST, path);
-      encoder.field(
-        "user-agent",
-        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36",
-        "index",
-      );
-      encoder.field("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "index");
-      encoder.field("accept-encoding", "gzip, br", "index");
-      encoder.field("accept-language", "en-GB,en;q=0.9", "index");
-      encoder.field("cache-control", "max-age=0", "index");
-      encoder.field("cdn-loop", "cloudflare; loops=1", "index");
-      encoder.field("cf-connecting-ip", "203.0.113.7", "index");
-      encoder.field("cf-ipcountry", "GB", "index");
-      encoder.field("cf-ray", ray, "name");
-      encoder.field("cf-visitor", '{"scheme":"https"}', "index");
-      encoder.field("cookie", `session=${ray}`, "name");
-      encoder.field("x-forwarded-for", "203.0.113.7", "index");
-      encoder.field("x-forwarded-proto", "https", "index");
-      if (extra === "websocket") {
-        encoder.field("cf-cloudflared-proxy-connection-upgrade", "websocket", "index");
-        encoder.field("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==", "name");
-        encoder.field("sec-websocket-version", "13", "index");
-      } else if (extra !== undefined) encoder.field("content-length", extra, "name");
-    },
-    end,
-    handler,
-  );
-}
-let sequence = 0;
-
 interface Load {
   done: number;
   failed: number;
@@ -156,15 +48,15 @@ interface Load {
 const IGNORE = { onEnd() {}, onCancel() {}, onWritable() {} };
 
 /** One GET after another on one slot, until stopped. */
-function slot(client: Http2ClientConnection, path: string, load: Load, running: () => boolean): void {
+function slot(client: EdgeClient, path: string, load: Load, running: () => boolean): void {
   let started = 0;
-  let stream: Http2Stream | undefined;
+  let stream: ClientStream | undefined;
   const next = (): void => {
     if (!running()) return;
     started = performance.now();
-    stream = small(client, path, "GET", true, handler);
+    stream = client.request({ method: "GET", path, end: true }, handler);
   };
-  const handler: Http2StreamHandler = {
+  const handler: ClientStreamHandler = {
     onResponse: (head) => {
       if (head.status !== 200) load.failed++;
     },
@@ -182,10 +74,10 @@ function slot(client: Http2ClientConnection, path: string, load: Load, running: 
   next();
 }
 
-function pick(index: number): Http2ClientConnection {
+function pick(index: number): EdgeClient {
   const connection = connections[index % connections.length];
   if (connection === undefined) throw new Error("no connection is registered");
-  return connection.client;
+  return connection;
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -193,14 +85,30 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 interface Window {
   readonly seconds: number;
   readonly cpuUs: number;
+  /** Both ways, over QUIC; 0 over HTTP/2. */
+  readonly packets: number;
+}
+
+function packets(): number {
+  const { sent, received } = quic.packets();
+  return sent + received;
+}
+
+function perPacket({ cpuUs, packets: count }: Window): Measurement {
+  return count === 0 ? {} : { "us/packet": cpuUs / count };
 }
 
 async function measured(pid: number, milliseconds: number, begin: () => void): Promise<Window> {
   const cpu = cpuMicroseconds(pid);
+  const before = packets();
   const started = performance.now();
   begin();
   await sleep(milliseconds);
-  return { seconds: (performance.now() - started) / 1000, cpuUs: cpuMicroseconds(pid) - cpu };
+  return {
+    seconds: (performance.now() - started) / 1000,
+    cpuUs: cpuMicroseconds(pid) - cpu,
+    packets: packets() - before,
+  };
 }
 
 function quantile(values: number[], q: number): number {
@@ -280,11 +188,11 @@ async function download(pid: number, seconds: number): Promise<Measurement> {
   let failed = 0;
   for (let i = 0; i < 8; i++) {
     const client = pick(i);
-    let stream: Http2Stream | undefined;
+    let stream: ClientStream | undefined;
     const next = (): void => {
-      if (running) stream = small(client, "/big", "GET", true, handler);
+      if (running) stream = client.request({ method: "GET", path: "/big", end: true }, handler);
     };
-    const handler: Http2StreamHandler = {
+    const handler: ClientStreamHandler = {
       ...IGNORE,
       onData: (chunk) => {
         bytes += chunk.length;
@@ -304,7 +212,7 @@ async function download(pid: number, seconds: number): Promise<Measurement> {
   const taken = bytes;
   running = false;
   await sleep(500);
-  return { "ns/B": (window.cpuUs * 1000) / taken, "MB/s": taken / 1e6 / window.seconds, failed };
+  return { "ns/B": (window.cpuUs * 1000) / taken, "MB/s": taken / 1e6 / window.seconds, ...perPacket(window), failed };
 }
 
 const UPLOAD_BYTES = 10_000_000;
@@ -317,7 +225,7 @@ async function upload(pid: number, seconds: number): Promise<Measurement> {
   for (let i = 0; i < 8; i++) {
     const client = pick(i);
     let left = 0;
-    let stream: Http2Stream | undefined;
+    let stream: ClientStream | undefined;
     const pump = (): void => {
       while (left > 0 && stream !== undefined) {
         const chunk = left >= UPLOAD_CHUNK.length ? UPLOAD_CHUNK : UPLOAD_CHUNK.subarray(0, left);
@@ -328,10 +236,10 @@ async function upload(pid: number, seconds: number): Promise<Measurement> {
     const next = (): void => {
       if (!running) return;
       left = UPLOAD_BYTES;
-      stream = small(client, "/upload", "POST", false, handler, String(UPLOAD_BYTES));
+      stream = client.request({ method: "POST", path: "/upload", end: false, length: UPLOAD_BYTES }, handler);
       pump();
     };
-    const handler: Http2StreamHandler = {
+    const handler: ClientStreamHandler = {
       onData: (chunk) => stream?.consumed(chunk.length),
       onEnd: () => {
         bytes += UPLOAD_BYTES;
@@ -351,35 +259,38 @@ async function upload(pid: number, seconds: number): Promise<Measurement> {
   const taken = bytes;
   running = false;
   await sleep(700);
-  return { "ns/B": (window.cpuUs * 1000) / taken, "MB/s": taken / 1e6 / window.seconds, failed };
+  return { "ns/B": (window.cpuUs * 1000) / taken, "MB/s": taken / 1e6 / window.seconds, ...perPacket(window), failed };
 }
 
 async function held(pid: number, count: number): Promise<Measurement> {
   let open = 0;
   let failed = 0;
-  const streams: Http2Stream[] = [];
+  const streams: ClientStream[] = [];
   // One plain request a connection first, so that what is loaded once is not counted.
   await gets(pid, 8, true, "/small", 0.2);
   await sleep(500);
   const before = residentKiB(pid);
   for (let i = 0; i < count; i++) {
-    const stream: Http2Stream | undefined = small(pick(i), "/sse", "GET", true, {
-      ...IGNORE,
-      onData: (chunk) => {
-        open++;
-        stream?.consumed(chunk.length);
+    const stream: ClientStream | undefined = pick(i).request(
+      { method: "GET", path: "/sse", end: true },
+      {
+        ...IGNORE,
+        onData: (chunk) => {
+          open++;
+          stream?.consumed(chunk.length);
+        },
+        onCancel: () => {
+          failed++;
+        },
       },
-      onCancel: () => {
-        failed++;
-      },
-    });
+    );
     if (stream !== undefined) streams.push(stream);
     if (i % 100 === 99) await sleep(20);
   }
   for (let waited = 0; open < count && waited < 200; waited++) await sleep(50);
   await sleep(2000);
   const after = residentKiB(pid);
-  for (const stream of streams) stream.reset(8);
+  for (const stream of streams) stream.reset();
   await sleep(1500);
   const survived: Load = { done: 0, failed: 0, latencies: undefined };
   let once = true;
@@ -405,18 +316,16 @@ async function websocket(pid: number, seconds: number, rate?: number): Promise<M
   let running = true;
   let messages = 0;
   let failed = 0;
-  const streams: Http2Stream[] = [];
+  const streams: ClientStream[] = [];
   for (let i = 0; i < 64; i++) {
     let pending = 0;
-    const stream: Http2Stream | undefined = small(
-      pick(i),
-      "/ws",
-      "GET",
-      false,
+    const stream: ClientStream | undefined = pick(i).request(
+      { method: "GET", path: "/ws", end: false, websocket: true },
       {
         ...IGNORE,
         onResponse: (head) => {
-          if (head.status !== 200) failed++;
+          // Over HTTP/2 101 travels as 200.
+          if (head.status !== 200 && head.status !== 101) failed++;
           else if (rate === undefined) stream?.write(frame, false);
         },
         onData: (chunk) => {
@@ -431,7 +340,6 @@ async function websocket(pid: number, seconds: number, rate?: number): Promise<M
           failed++;
         },
       },
-      "websocket",
     );
     if (stream !== undefined) streams.push(stream);
   }
@@ -446,7 +354,7 @@ async function websocket(pid: number, seconds: number, rate?: number): Promise<M
   running = false;
   stopClock();
   await sleep(200);
-  for (const stream of streams) stream.reset(8);
+  for (const stream of streams) stream.reset();
   return { "us/message": window.cpuUs / taken, "messages/s": taken / window.seconds, failed };
 }
 
@@ -464,16 +372,8 @@ const SCENARIOS: Record<ScenarioName, (pid: number, seconds: number) => Promise<
   "512 streams": (pid, seconds) => gets(pid, 512, false, "/small", seconds),
 };
 
-const authority = createAuthority();
-const leaf = authority.issue({ dnsNames: ["h2.cftunnel.com"] });
-const server = tls.createServer({ key: leaf.keyPem, cert: leaf.certPem }, accept);
-server.on("tlsClientError", () => {});
-server.listen(0, "127.0.0.1", () => {
-  const address = server.address();
-  if (typeof address === "object" && address !== null) {
-    process.send?.({ kind: "listening", port: address.port, cacert: authority.certPem });
-  }
-});
+const ports = { http2: await listenHttp2(authority, events), quic: quic.port };
+process.send?.({ kind: "listening", ports, cacert: authority.certPem });
 
 async function obey(command: Command): Promise<unknown> {
   if (command.kind === "forget") {

@@ -1,9 +1,9 @@
 /**
- * `npm run bench [-- --seconds 3 --rounds 3 --only saturated,upload]`: load on loopback through Underpass and, when
+ * `npm run bench [-- --seconds 3 --rounds 3 --only saturated,upload --protocol quic]`: load on loopback through Underpass and, when
  * CLOUDFLARED_BIN names a binary, through cloudflared with the same command line, in alternation. Prints medians and ratios.
  */
 import { type ChildProcess, fork, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,11 +23,17 @@ interface Subject {
 }
 
 const { values: options } = parseArgs({
-  options: { seconds: { type: "string" }, rounds: { type: "string" }, only: { type: "string" } },
+  options: {
+    seconds: { type: "string" },
+    rounds: { type: "string" },
+    only: { type: "string" },
+    protocol: { type: "string" },
+  },
 });
 const seconds = Number(options.seconds ?? 3);
 const rounds = Number(options.rounds ?? 3);
 const only = options.only?.split(",");
+const protocol = options.protocol === "quic" ? "quic" : "http2";
 
 function message<T>(child: ChildProcess, kind: string): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -49,9 +55,9 @@ function ask<T>(driver: ChildProcess, command: Command, answer: string): Promise
 
 const origin = fork(join(here, "origin.js"));
 const driver = fork(join(here, "driver.js"));
-const [{ port: originPort }, { port: edgePort, cacert }] = await Promise.all([
+const [{ port: originPort }, { ports, cacert }] = await Promise.all([
   message<{ port: number }>(origin, "listening"),
-  message<{ port: number; cacert: string }>(driver, "listening"),
+  message<{ ports: Record<"http2" | "quic", number>; cacert: string }>(driver, "listening"),
 ]);
 
 const scratch = mkdtempSync(join(tmpdir(), "underpass-bench-"));
@@ -65,13 +71,15 @@ const token = Buffer.from(
   }),
 ).toString("base64");
 
-function commandLine(): string[] {
-  const edge = Array.from({ length: 4 }, () => ["--edge", `127.0.0.1:${edgePort}`]).flat();
+function commandLine(connections: number): string[] {
+  const edge = Array.from({ length: connections }, () => ["--edge", `127.0.0.1:${ports[protocol]}`]).flat();
   const flags = [
     "--cacert",
     caFile,
     "--protocol",
-    "http2",
+    protocol,
+    "--ha-connections",
+    String(connections),
     "--metrics",
     "127.0.0.1:0",
     "--loglevel",
@@ -95,23 +103,23 @@ interface Running {
   stop(): Promise<void>;
 }
 
-async function start(subject: Subject): Promise<Running> {
+async function start(subject: Subject, connections = 4): Promise<Running> {
   await ask(driver, { kind: "forget" }, "forgotten");
   const started = Date.now();
-  const child = spawn(subject.command, [...subject.args, ...commandLine()], {
+  const child = spawn(subject.command, [...subject.args, ...commandLine(connections)], {
     stdio: ["ignore", "ignore", process.env.BENCH_LOG === undefined ? "ignore" : "inherit"],
     env: { ...process.env, HOME: scratch },
   });
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  const { at } = await ask<{ at: number[] }>(driver, { kind: "wait", connections: 4 }, "registered");
-  if (child.pid === undefined || at.length < 4) {
+  const { at } = await ask<{ at: number[] }>(driver, { kind: "wait", connections }, "registered");
+  if (child.pid === undefined || at.length < connections) {
     child.kill("SIGKILL");
-    throw new Error(`${subject.name} registered ${at.length} of 4 connections`);
+    throw new Error(`${subject.name} registered ${at.length} of ${connections} connections`);
   }
   return {
     pid: child.pid,
     firstMs: (at[0] ?? 0) - started,
-    allMs: (at[3] ?? 0) - started,
+    allMs: (at.at(-1) ?? 0) - started,
     async stop() {
       child.kill("SIGTERM");
       const kill = setTimeout(() => child.kill("SIGKILL"), 4000);
@@ -165,6 +173,27 @@ async function startUp(): Promise<void> {
   table("Start to registration", rows);
 }
 
+/** What one connection more holds, when nothing happens on it. */
+async function idle(): Promise<void> {
+  const rows = new Map<string, Measurement[]>(subjects.map((subject) => [subject.name, []]));
+  const FEW = 4;
+  const MANY = 24;
+  for (const subject of subjects) {
+    const resident: number[] = [];
+    for (const connections of [FEW, MANY]) {
+      const running = await start(subject, connections);
+      await new Promise((resolve) => setTimeout(resolve, 3_000));
+      resident.push(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${running.pid}/status`, "latin1"))?.[1] ?? 0));
+      await running.stop();
+    }
+    const [few = 0, many = 0] = resident;
+    rows
+      .get(subject.name)
+      ?.push({ "KB/connection": ((many - few) * 1.024) / (MANY - FEW), "RSS MB with 4": few / 1024 });
+  }
+  table("Idle connections", rows);
+}
+
 async function scenario(name: ScenarioName): Promise<void> {
   const rows = new Map<string, Measurement[]>(subjects.map((subject) => [subject.name, []]));
   for (let round = 0; round < (name === HOLDS_STREAMS ? 1 : rounds); round++) {
@@ -182,9 +211,10 @@ async function scenario(name: ScenarioName): Promise<void> {
   table(name, rows);
 }
 
-console.log(`Node ${process.version}, ${seconds} s a run, median of ${rounds}.`);
+console.log(`Node ${process.version}, over ${protocol}, ${seconds} s a run, median of ${rounds}.`);
 try {
   if (only === undefined || only.includes("start")) await startUp();
+  if (only === undefined || only.includes("idle")) await idle();
   for (const name of SCENARIO_NAMES) if (only === undefined || only.includes(name)) await scenario(name);
   if (only === undefined || only.includes("capnp")) {
     console.log("\n### Cap'n Proto, µs\n\n| | underpass | capnp-ts |\n|---|---|---|");

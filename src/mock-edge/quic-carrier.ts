@@ -1,7 +1,7 @@
 /** A connector's QUIC connection (wire § 5): the connector opens the control stream, the edge all others. */
 import { RPC_SIGNATURE, StreamHeadReader } from "../protocol/argotunnel/stream-head.ts";
 import { connectRequestType } from "../protocol/capnp/connect.ts";
-import type { ConnectionHandler } from "../protocol/quic/connection/options.ts";
+import type { ConnectionHandler, ConnectionStats } from "../protocol/quic/connection/options.ts";
 import type { QuicConnection } from "../protocol/quic/connection.ts";
 import type { QuicConnectionError } from "../protocol/quic/errors.ts";
 import type { QuicStream, QuicStreamSink } from "../protocol/quic/streams/types.ts";
@@ -72,6 +72,11 @@ export class QuicCarrier implements Carrier, ConnectionHandler {
 
   get remoteAddress(): string {
     return this.#link?.remoteAddress ?? "";
+  }
+
+  /** Undefined before the connection has begun. */
+  get stats(): ConnectionStats | undefined {
+    return this.#link?.connection.stats;
   }
 
   get availableStreams(): number {
