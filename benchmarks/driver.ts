@@ -85,29 +85,27 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 interface Window {
   readonly seconds: number;
   readonly cpuUs: number;
-  /** Both ways, over QUIC; 0 over HTTP/2. */
-  readonly packets: number;
+  /** Of the connector, over QUIC; none over HTTP/2. */
+  readonly packets: { readonly sent: number; readonly received: number };
 }
 
-function packets(): number {
-  const { sent, received } = quic.packets();
-  return sent + received;
-}
-
-function perPacket({ cpuUs, packets: count }: Window): Measurement {
-  return count === 0 ? {} : { "us/packet": cpuUs / count };
+function perPacket({ cpuUs, packets: { sent, received } }: Window): Measurement {
+  const all = sent + received;
+  return all === 0 ? {} : { "us/packet": cpuUs / all, "% sent": (100 * sent) / all };
 }
 
 async function measured(pid: number, milliseconds: number, begin: () => void): Promise<Window> {
   const cpu = cpuMicroseconds(pid);
-  const before = packets();
+  const before = quic.packets();
   const started = performance.now();
   begin();
   await sleep(milliseconds);
+  const after = quic.packets();
   return {
     seconds: (performance.now() - started) / 1000,
     cpuUs: cpuMicroseconds(pid) - cpu,
-    packets: packets() - before,
+    // What the edge receives is what the connector sent.
+    packets: { sent: after.received - before.received, received: after.sent - before.sent },
   };
 }
 

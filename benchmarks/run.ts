@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { benchmarkCapnp } from "./capnp.ts";
 import { benchmarkIngress } from "./ingress.ts";
+import { barePackets } from "./packets.ts";
 import { type Command, type Measurement, SCENARIO_NAMES, type ScenarioName } from "./messages.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -194,6 +195,20 @@ async function idle(): Promise<void> {
   table("Idle connections", rows);
 }
 
+/** Of the same mixture of packets, sent and received. */
+async function compareWithBare(measurements: readonly Measurement[]): Promise<void> {
+  const bare = await barePackets();
+  const ratios = measurements.flatMap((row) => {
+    const { "us/packet": ours, "% sent": sent } = row;
+    if (ours === undefined || sent === undefined) return [];
+    return [ours / ((bare.send * sent + bare.receive * (100 - sent)) / 100)];
+  });
+  if (ratios.length === 0) return;
+  console.log(
+    `A bare loop: ${figure(bare.send)} us a packet sent, ${figure(bare.receive)} received; underpass ${median(ratios).toFixed(2)} times that.`,
+  );
+}
+
 async function scenario(name: ScenarioName): Promise<void> {
   const rows = new Map<string, Measurement[]>(subjects.map((subject) => [subject.name, []]));
   for (let round = 0; round < (name === HOLDS_STREAMS ? 1 : rounds); round++) {
@@ -209,6 +224,7 @@ async function scenario(name: ScenarioName): Promise<void> {
     }
   }
   table(name, rows);
+  if (protocol === "quic") await compareWithBare(rows.get("underpass") ?? []);
 }
 
 console.log(`Node ${process.version}, over ${protocol}, ${seconds} s a run, median of ${rounds}.`);
