@@ -9,7 +9,7 @@ import type { Socket } from "node:net";
 import type { HeaderField } from "../protocol/bytes/header-field.ts";
 import { fieldLine, isTrailerField } from "../protocol/http1/request-head.ts";
 import type { EdgeStream } from "../types.ts";
-import { type BufferPool, LARGE_BYTES } from "./buffer-pool.ts";
+import { type BufferPool, LARGE_BYTES, SMALL_BYTES } from "./buffer-pool.ts";
 import type { Flushable, FlushQueue } from "./flush-queue.ts";
 import { send, type WriteCallback } from "./origin-socket.ts";
 
@@ -87,6 +87,8 @@ export class Upload implements Flushable {
   readonly #queue: Segment[] = [];
   /** Being filled. */
   #tail: Segment | undefined;
+  /** More came in the last turn than a small buffer holds. */
+  #bulk = false;
   #writing = false;
   #flushing = false;
   #inFlight: Segment | undefined;
@@ -204,6 +206,7 @@ export class Upload implements Flushable {
   #writeSegment(socket: Socket, segment: Segment): void {
     if (segment === this.#tail) this.#tail = undefined;
     segment.seal();
+    this.#bulk = segment.end > SMALL_BYTES;
     const isLast = this.#tail === undefined && this.#queue.length === 0;
     if (isLast && this.#ending.length <= segment.room) {
       segment.appendText(this.#ending);
@@ -222,10 +225,12 @@ export class Upload implements Flushable {
   }
 
   #nextTail(bytes: number): Segment {
+    // QUIC brings bulk in pieces of one packet each: where one small buffer is full, more follows.
+    const bulk = this.#bulk || this.#tail !== undefined;
     if (this.#tail !== undefined) this.#queue.push(this.#tail);
     const text = this.#takeText();
     const wanted = text.length + bytes + CHUNK_HEADER_BYTES + CHUNK_TAIL_BYTES;
-    const tail = new Segment(this.#resources.buffers.take(wanted), text, this.#chunked);
+    const tail = new Segment(this.#resources.buffers.take(bulk ? LARGE_BYTES : wanted), text, this.#chunked);
     this.#tail = tail;
     return tail;
   }
