@@ -6,7 +6,7 @@ import { HeaderField } from "../protocol/bytes/header-field.ts";
 import { type ConnectResponse, connectResponseType } from "../protocol/capnp/connect.ts";
 import type { QuicStream, QuicStreamSink } from "../protocol/quic/streams/types.ts";
 import type { ByteChannel, CancelReason, EdgeStream, ResponseHead, StreamSink } from "../types.ts";
-import { isReserved } from "./response-headers.ts";
+import { isDropped } from "./response-headers.ts";
 import type { StreamHost } from "./stream-host.ts";
 
 /** The reference knows no other (wire § 5.2). */
@@ -170,7 +170,7 @@ function responseOf(kind: ConnectTarget["kind"], head: ResponseHead, end: boolea
   if (head.source === "flow-limit") return errorResponse(FLOW_LIMIT, true);
   if (kind === "tcp") return head.status === 200 ? tcpResponse() : errorResponse(UNREACHABLE, false);
   if (end && head.source === "connector" && head.status === 502) return errorResponse(UNREACHABLE, false);
-  const headers = head.headers.filter((field) => !isReserved(field));
+  const headers = head.headers.filter((field) => !isDropped(field));
   // An origin's own is among its fields.
   if (head.contentLength !== undefined && !headers.some(({ name }) => name.toLowerCase() === "content-length")) {
     headers.push(new HeaderField("Content-Length", String(head.contentLength)));

@@ -4,6 +4,7 @@
  */
 import type dgram from "node:dgram";
 import { randomBytes } from "node:crypto";
+import { FieldCache } from "../protocol/argotunnel/field-cache.ts";
 import { connectTarget } from "../protocol/argotunnel/request.ts";
 import { errorResponse } from "../protocol/argotunnel/response.ts";
 import { encodeStreamHead, RPC_SIGNATURE, StreamHeadReader } from "../protocol/argotunnel/stream-head.ts";
@@ -72,6 +73,7 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
   onRpc: (channel: ByteChannel) => void = (channel) => channel.end();
   closingReason: CancelReason | undefined;
 
+  readonly #fields = new FieldCache();
   readonly #connection: QuicConnection;
   readonly #pump: QuicPump;
   readonly #logger: Logger;
@@ -205,7 +207,7 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
     }
     let edgeStream: QuicEdgeStream | undefined;
     try {
-      const target = connectTarget(head.message);
+      const target = connectTarget(head.message, this.#fields);
       const bodyless = target.kind !== "tcp" && !target.hasBody;
       edgeStream = new QuicEdgeStream(stream, bodyless, target.kind, this);
       stream.sink = edgeStream;

@@ -36,6 +36,12 @@ function pairOf(field: HeaderField): string {
   return `${base64(field.name)}:${base64(field.value)}`;
 }
 
+/** Whether it is reserved, remembered on the field. */
+export function isDropped(field: HeaderField): boolean {
+  field.pair ??= pairOf(field);
+  return field.pair === "";
+}
+
 /** The serialised set; fields keep their order. */
 export function serialiseResponseHeaders(fields: readonly HeaderField[]): string {
   let serialised = "";

@@ -3,7 +3,7 @@
  *
  *     HttpMethod │ HttpHost │ HttpHeader:<Name>, one a value │ FlowID │ cf-trace-id │ others, which are ignored
  */
-import { HeaderField } from "../bytes/header-field.ts";
+import type { HeaderField } from "../bytes/header-field.ts";
 import {
   CONNECTION_TYPE_HTTP,
   CONNECTION_TYPE_TCP,
@@ -11,6 +11,7 @@ import {
   type ConnectRequest,
 } from "../capnp/connect.ts";
 import { StreamHeadError } from "./errors.ts";
+import type { FieldCache } from "./field-cache.ts";
 
 const HEADER = "HttpHeader";
 const METHOD = "HttpMethod";
@@ -41,20 +42,20 @@ export type ConnectTarget = HttpTarget | TcpTarget;
 const METHODS_WITHOUT_BODY: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "DELETE"]);
 
 /** Throws StreamHeadError for what can't be served; its message may be told to the edge. */
-export function connectTarget(request: ConnectRequest): ConnectTarget {
+export function connectTarget(request: ConnectRequest, fields: FieldCache): ConnectTarget {
   switch (request.type) {
     case CONNECTION_TYPE_TCP:
       return { kind: "tcp", destination: request.dest };
     case CONNECTION_TYPE_HTTP:
-      return httpTarget("http", request);
+      return httpTarget("http", request, fields);
     case CONNECTION_TYPE_WEBSOCKET:
-      return httpTarget("websocket", request);
+      return httpTarget("websocket", request, fields);
     default:
       throw new StreamHeadError(`connection type ${request.type} is none of http, websocket and tcp`);
   }
 }
 
-function httpTarget(kind: "http" | "websocket", request: ConnectRequest): HttpTarget {
+function httpTarget(kind: "http" | "websocket", request: ConnectRequest, fields: FieldCache): HttpTarget {
   let method = "";
   let host: string | undefined;
   let isChunked = false;
@@ -64,7 +65,7 @@ function httpTarget(kind: "http" | "websocket", request: ConnectRequest): HttpTa
     if (key === METHOD) method = val;
     else if (key === HOST) host = val;
     else if (key.includes(HEADER)) {
-      const field = headerField(key, val);
+      const field = fields.field(key, val);
       switch (field.name) {
         case "host":
         case "cf-trace-id":
@@ -89,15 +90,6 @@ function httpTarget(kind: "http" | "websocket", request: ConnectRequest): HttpTa
     isChunked ||
     (contentLength === undefined ? !METHODS_WITHOUT_BODY.has(method) : contentLength > 0);
   return { kind, method, authority: host ?? authority, path, headers, contentLength, hasBody };
-}
-
-/** `HttpHeader:<Name>`. */
-function headerField(key: string, val: string): HeaderField {
-  const colon = key.indexOf(":");
-  if (colon < 0 || key.includes(":", colon + 1)) {
-    throw new StreamHeadError("the key of a header field is not HttpHeader, a colon and the field's name");
-  }
-  return new HeaderField(key.slice(colon + 1).toLowerCase(), val);
 }
 
 function lengthOf(val: string, before: number | undefined): number {

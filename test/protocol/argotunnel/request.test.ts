@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { StreamHeadError } from "../../../src/protocol/argotunnel/errors.ts";
+import { FieldCache } from "../../../src/protocol/argotunnel/field-cache.ts";
 import { connectTarget, type HttpTarget, httpMetadata } from "../../../src/protocol/argotunnel/request.ts";
 import {
   errorResponse,
@@ -8,12 +9,15 @@ import {
   tcpResponse,
 } from "../../../src/protocol/argotunnel/response.ts";
 import { HeaderField } from "../../../src/protocol/bytes/header-field.ts";
+import type { ConnectRequest } from "../../../src/protocol/capnp/connect.ts";
+
+const readTarget = (request: ConnectRequest) => connectTarget(request, new FieldCache());
 
 type Entries = Readonly<Record<string, string>>;
 
 function http(dest: string, entries: Entries = {}, type = 0): HttpTarget {
   const metadata = Object.entries(entries).map(([key, val]) => ({ key, val }));
-  const target = connectTarget({ dest, type, metadata });
+  const target = readTarget({ dest, type, metadata });
   if (target.kind === "tcp") throw new Error("expected an HTTP target");
   return target;
 }
@@ -47,7 +51,7 @@ describe("a ConnectRequest", () => {
 
   it("keeps fields in their order, repeated ones too", () => {
     const metadata = ["a", "b", "a"].map((name, i) => ({ key: `HttpHeader:${name}`, val: String(i) }));
-    const target = connectTarget({ dest: "/", type: 0, metadata });
+    const target = readTarget({ dest: "/", type: 0, metadata });
     expect("headers" in target && target.headers.map(({ name, value }) => name + value)).toEqual(["a0", "b1", "a2"]);
   });
 
@@ -72,14 +76,14 @@ describe("a ConnectRequest", () => {
   });
 
   it("for TCP names an address", () => {
-    expect(connectTarget({ dest: "10.0.0.1:22", type: 2, metadata: [] })).toEqual({
+    expect(readTarget({ dest: "10.0.0.1:22", type: 2, metadata: [] })).toEqual({
       kind: "tcp",
       destination: "10.0.0.1:22",
     });
   });
 
   it.each<[string, () => unknown]>([
-    ["a type that cloudflared dies of", () => connectTarget({ dest: "/", type: 3, metadata: [] })],
+    ["a type that cloudflared dies of", () => readTarget({ dest: "/", type: 3, metadata: [] })],
     ["a field without a name", () => http("/", { HttpHeader: "x" })],
     ["a field with a colon in its name", () => http("/", { "HttpHeader:a:b": "x" })],
     ["a length that is no number", () => http("/", { "HttpHeader:Content-Length": "-1" })],
@@ -87,7 +91,7 @@ describe("a ConnectRequest", () => {
     [
       "two lengths",
       () =>
-        connectTarget({
+        readTarget({
           dest: "/",
           type: 0,
           metadata: ["1", "2"].map((val) => ({ key: "HttpHeader:Content-Length", val })),
@@ -98,11 +102,32 @@ describe("a ConnectRequest", () => {
 
   it("is written as it is read", () => {
     const metadata = httpMetadata("PUT", "a.example", [new HeaderField("x", "y")]);
-    expect(connectTarget({ dest: "/p", type: 0, metadata })).toMatchObject({
+    expect(readTarget({ dest: "/p", type: 0, metadata })).toMatchObject({
       method: "PUT",
       authority: "a.example",
       headers: [{ name: "x", value: "y" }],
     });
+  });
+});
+
+describe("fields of a connection's requests", () => {
+  it("are shared while they are the same, and anew when they are not", () => {
+    const cache = new FieldCache();
+    const first = cache.field("HttpHeader:CDN-Loop", "cloudflare");
+    expect(first).toMatchObject({ name: "cdn-loop", value: "cloudflare" });
+    expect(cache.field("HttpHeader:CDN-Loop", "cloudflare")).toBe(first);
+    expect(cache.field("HttpHeader:Cdn-Loop", "cloudflare")).not.toBe(first);
+    expect(cache.field("HttpHeader:CDN-Loop", "another")).toMatchObject({ name: "cdn-loop", value: "another" });
+    expect(cache.field("HttpHeader:CDN-Loop", "cloudflare")).not.toBe(first);
+  });
+
+  it("are not kept without bound, nor when they are long", () => {
+    const cache = new FieldCache();
+    const kept = cache.field("HttpHeader:a", "1");
+    for (let i = 0; i < 200; i++) cache.field(`HttpHeader:x-${i}`, "1");
+    expect(cache.field("HttpHeader:a", "1")).not.toBe(kept);
+    const long = "c".repeat(600);
+    expect(cache.field("HttpHeader:cookie", long)).not.toBe(cache.field("HttpHeader:cookie", long));
   });
 });
 
