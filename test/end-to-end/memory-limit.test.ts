@@ -3,10 +3,11 @@ import http from "node:http";
 import { expect, it } from "vitest";
 import { startRig } from "./start.ts";
 
-it("resets the upload that was stuck longest", async () => {
+it.each(["http2", "quic"] as const)("resets the upload that was stuck longest, over %s", async (protocol) => {
   const classes: string[] = [];
   const rig = await startRig({
     haConnections: 1,
+    protocol,
     memoryLimit: 1024 * 1024,
     origin: {
       listener: (request, response) => {

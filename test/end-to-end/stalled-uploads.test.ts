@@ -55,10 +55,12 @@ async function hashOf(url: string, body: Buffer): Promise<string> {
 }
 
 describe.each([
-  ["an origin in this process", true],
-  ["an origin behind a socket", false],
-])("stalled uploads to %s", (_name, inProcess) => {
-  it("let a ninth upload of 10 MB and 100 GETs through on the same connection", async () => {
+  ["an origin in this process", true, "http2"],
+  ["an origin behind a socket", false, "http2"],
+  ["an origin in this process", true, "quic"],
+  ["an origin behind a socket", false, "quic"],
+] as const)("stalled uploads to %s", (_name, inProcess, protocol) => {
+  it(`let a ninth upload of 10 MB and 100 GETs through on the same connection, over ${protocol}`, async () => {
     const server = http.createServer(listener);
     let origin: ConstructorParameters<typeof URL>[0] | { listener: http.RequestListener } = { listener };
     if (!inProcess) {
@@ -68,7 +70,7 @@ describe.each([
       origin = `http://127.0.0.1:${address.port}`;
     }
     try {
-      rig = await startRig({ origin, haConnections: 1 });
+      rig = await startRig({ origin, protocol, haConnections: 1 });
       const { publicUrl } = rig.edge;
       await Promise.all(Array.from({ length: 8 }, () => stall(publicUrl, 20_000_000)));
       const body = Buffer.alloc(10_000_000, 7);

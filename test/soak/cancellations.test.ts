@@ -19,10 +19,11 @@ function cancelledGet(url: string): Promise<void> {
   });
 }
 
-it("breaks nothing", async () => {
+it.each(["http2", "quic"] as const)("breaks nothing over %s", async (protocol) => {
   const lost: (Error | undefined)[] = [];
   rig = await startRig({
     haConnections: 1,
+    protocol,
     origin: {
       listener: (request, response) => {
         if (request.url === "/slow") {
@@ -49,7 +50,7 @@ it("breaks nothing", async () => {
   }
   await Promise.all(pending);
   console.log(
-    `${pending.length} cancelled in ${((Date.now() - started) / 1000).toFixed(1)} s, ${served} served between them`,
+    `${pending.length} cancelled in ${((Date.now() - started) / 1000).toFixed(1)} s, ${served} served between them, over ${protocol}`,
   );
   expect(lost).toEqual([]);
   expect(rig.tunnel.connections.map((connection) => connection.state)).toEqual(["registered"]);

@@ -15,7 +15,7 @@ function residentMiB(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? 0) / 1024;
 }
 
-it.skipIf(process.platform !== "linux")("stay under the cap", async () => {
+it.skipIf(process.platform !== "linux").each(["http2", "quic"])("stay under the cap over %s", async (protocol) => {
   const edge = await startMockEdge();
   const origin = http.createServer((request, response) => {
     if (request.url !== "/stall") response.end("quick");
@@ -29,6 +29,7 @@ it.skipIf(process.platform !== "linux")("stay under the cap", async () => {
       ...process.env,
       TUNNEL_TOKEN: edge.issueToken(),
       TUNNEL_EDGE: Array.from({ length: 4 }, () => edge.edgeAddress).join(","),
+      TUNNEL_TRANSPORT_PROTOCOL: protocol,
       TUNNEL_CACERT: await edge.caFile(),
     },
   });
@@ -58,7 +59,9 @@ it.skipIf(process.platform !== "linux")("stay under the cap", async () => {
     const response = await fetch(`${edge.publicUrl}/quick`);
     expect(await response.text()).toBe("quick");
   }
-  console.log(`resident before ${before.toFixed(0)} MiB, at most ${peak.toFixed(0)} MiB with 300 stalled uploads`);
+  console.log(
+    `resident before ${before.toFixed(0)} MiB, at most ${peak.toFixed(0)} MiB with 300 stalled uploads over ${protocol}`,
+  );
   expect(peak - before).toBeLessThan(400);
   for (const upload of uploads) upload.destroy();
   origin.closeAllConnections();
