@@ -16,8 +16,10 @@ import {
   keyShareEntry,
   OFFERED_VERSIONS,
   readAlpn,
+  readCookie,
   readExtensions,
   readKeyShare,
+  readU16List,
   requiredExtension,
 } from "./extensions.ts";
 import { OFFERED_SCHEMES } from "./signature-schemes.ts";
@@ -49,6 +51,7 @@ export interface ClientHelloContent {
 }
 
 const WHAT = "ClientHello";
+const SSL_3_0 = 0x0300;
 const NO_COMPRESSION = Buffer.of(0);
 /** What a second ClientHello may have otherwise. */
 const VARIABLE: readonly number[] = [
@@ -96,7 +99,8 @@ export function readClientHello(body: Buffer): ClientHello {
   if (reader.atEnd) throw new TlsAlertError(Alert.protocolVersion, "ClientHello has no extensions: TLS 1.3 is wanted");
   const extensions = readExtensions(reader, WHAT);
   reader.end();
-  if (version !== LEGACY_VERSION || !offersTls13(extensions)) {
+  // § 4.2.1: with supported_versions the old field says nothing, but for SSL 3.0 (App. D.5).
+  if (version <= SSL_3_0 || !offersTls13(extensions)) {
     throw new TlsAlertError(Alert.protocolVersion, "the client does not offer TLS 1.3");
   }
   if (sessionId.length > 0) {
@@ -108,30 +112,26 @@ export function readClientHello(body: Buffer): ClientHello {
   expectPreSharedKeyLast(extensions);
   const alpn = extensions.get(Extension.alpn);
   if (alpn === undefined) throw new TlsAlertError(Alert.noApplicationProtocol, "the client offers no ALPN");
-  const groups = requiredExtension(extensions, Extension.supportedGroups, WHAT).u16List(2);
+  const list = (type: number): number[] =>
+    readU16List(requiredExtension(extensions, type, WHAT), 2, `extension ${type}`);
+  const groups = list(Extension.supportedGroups);
   const cookie = extensions.get(Extension.cookie);
   return {
     random,
     suites,
     groups,
     shares: readShares(requiredExtension(extensions, Extension.keyShare, WHAT), groups),
-    schemes: requiredExtension(extensions, Extension.signatureAlgorithms, WHAT).u16List(2),
+    schemes: list(Extension.signatureAlgorithms),
     alpn: readAlpn(alpn),
-    transportParameters: Buffer.from(
-      extensions.get(Extension.quicTransportParameters) ?? missing(Extension.quicTransportParameters),
-    ),
-    cookie: cookie === undefined ? undefined : new ByteReader(cookie, "cookie").vector(2, 1),
+    transportParameters: Buffer.from(requiredExtension(extensions, Extension.quicTransportParameters, WHAT)),
+    cookie: cookie === undefined ? undefined : readCookie(cookie),
     constant: constantPart(random, suites, extensions),
   };
 }
 
-function missing(type: number): never {
-  throw new TlsAlertError(Alert.missingExtension, `ClientHello lacks the extension ${type}`);
-}
-
 function offersTls13(extensions: Extensions): boolean {
   const data = extensions.get(Extension.supportedVersions);
-  return data !== undefined && new ByteReader(data, "supported_versions").u16List(1).includes(TLS_1_3);
+  return data !== undefined && readU16List(data, 1, "supported_versions").includes(TLS_1_3);
 }
 
 /** § 4.2.11. We resume nothing, and so ignore it otherwise. */
@@ -140,11 +140,12 @@ function expectPreSharedKeyLast(extensions: Extensions): void {
   if ([...extensions.keys()].at(-1) !== Extension.preSharedKey) {
     throw new TlsAlertError(Alert.illegalParameter, "pre_shared_key is not the last extension of ClientHello");
   }
-  if (!extensions.has(Extension.pskModes)) missing(Extension.pskModes);
+  requiredExtension(extensions, Extension.pskModes, WHAT);
 }
 
 /** § 4.2.8: each of an offered group, in the order of the groups, none twice. */
-function readShares(reader: ByteReader, groups: readonly number[]): KeyShareEntry[] {
+function readShares(data: Buffer, groups: readonly number[]): KeyShareEntry[] {
+  const reader = new ByteReader(data, "key_share");
   const list = new ByteReader(reader.vector(2), "key_share");
   reader.end();
   const shares: KeyShareEntry[] = [];

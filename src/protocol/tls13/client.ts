@@ -57,6 +57,7 @@ export class ClientHandshake extends Handshake {
     this.#suites = suiteDetails(options.suites);
     this.#random = Buffer.from(options.random(32));
     this.#serverName = options.serverName.replace(/\.$/, "").toLowerCase();
+    expectUsable(this.#serverName, options.alpn);
     this.#isAddress = addressBytes(this.#serverName) !== undefined;
     this.#share = createKeyShare(this.#groups[0] as NamedGroup, options.mlKem);
   }
@@ -237,5 +238,18 @@ export class ClientHandshake extends Handshake {
     this.#state = "complete";
     this.readLevel = "application";
     this.emit({ kind: "complete", alpn: this.#alpn, group: this.#share.group, suite: suite.name });
+  }
+}
+
+/** Without a name there is nothing that a certificate could be checked against; RFC 9001 § 8.1 wants an application protocol. */
+function expectUsable(serverName: string, alpn: readonly string[]): void {
+  if (serverName === "") {
+    throw new TlsAlertError(
+      Alert.badCertificate,
+      "serverName is empty: the name in the server's certificate is wanted",
+    );
+  }
+  if (alpn.length === 0) {
+    throw new TlsAlertError(Alert.noApplicationProtocol, "alpn is empty: one application protocol at least is wanted");
   }
 }

@@ -12,7 +12,17 @@ export interface KeyShareEntry {
   readonly bytes: Buffer;
 }
 
-const KNOWN: ReadonlySet<number> = new Set(Object.values(Extension));
+/** What our ClientHello may have: anything else that comes back was asked for by nobody. */
+const OFFERED: ReadonlySet<number> = new Set([
+  Extension.serverName,
+  Extension.supportedGroups,
+  Extension.signatureAlgorithms,
+  Extension.alpn,
+  Extension.supportedVersions,
+  Extension.cookie,
+  Extension.keyShare,
+  Extension.quicTransportParameters,
+]);
 
 export function readExtensions(reader: ByteReader, what: string): Extensions {
   const list = new ByteReader(reader.vector(2), what);
@@ -28,19 +38,35 @@ export function readExtensions(reader: ByteReader, what: string): Extensions {
   return extensions;
 }
 
-/** RFC 8446 § 4.2: a known extension in a message where it has no place is one error, one that nobody asked for another. */
+/** RFC 8446 § 4.2: an offered extension in a message where it has no place is one error, one that nobody asked for another. */
 export function expectOnly(extensions: Extensions, allowed: readonly number[], what: string): void {
   for (const type of extensions.keys()) {
     if (allowed.includes(type)) continue;
-    const alert = KNOWN.has(type) ? Alert.illegalParameter : Alert.unsupportedExtension;
+    const alert = OFFERED.has(type) ? Alert.illegalParameter : Alert.unsupportedExtension;
     throw new TlsAlertError(alert, `${what} has the extension ${type}, which it must not have`);
   }
 }
 
-export function requiredExtension(extensions: Extensions, type: number, what: string): ByteReader {
+export function requiredExtension(extensions: Extensions, type: number, what: string): Buffer {
   const data = extensions.get(type);
   if (data === undefined) throw new TlsAlertError(Alert.missingExtension, `${what} lacks the extension ${type}`);
-  return new ByteReader(data, `extension ${type}`);
+  return data;
+}
+
+/** Of what is one list of 16-bit numbers and nothing else. */
+export function readU16List(data: Buffer, width: 1 | 2, what: string): number[] {
+  const reader = new ByteReader(data, what);
+  const list = reader.u16List(width);
+  reader.end();
+  return list;
+}
+
+/** Cookie = a vector with a length of 16 (RFC 8446 § 4.2.2). */
+export function readCookie(data: Buffer): Buffer {
+  const reader = new ByteReader(data, "cookie");
+  const cookie = reader.vector(2, 1);
+  reader.end();
+  return cookie;
 }
 
 export function extension(type: number, ...data: readonly Buffer[]): Buffer {

@@ -9,6 +9,7 @@ import {
   extension,
   type Extensions,
   readExtensions,
+  readU16List,
   requiredExtension,
 } from "./extensions.ts";
 import { MAX_CHAIN_CERTIFICATES } from "./limits.ts";
@@ -23,6 +24,12 @@ export function readEncryptedExtensions(body: Buffer): Extensions {
   const reader = new ByteReader(body, "EncryptedExtensions");
   const extensions = readExtensions(reader, "EncryptedExtensions");
   reader.end();
+  // RFC 6066 § 3: that the name was used, and no more.
+  if ((extensions.get(Extension.serverName)?.length ?? 0) > 0) {
+    throw new TlsAlertError(Alert.decodeError, "EncryptedExtensions has a server_name that is not empty");
+  }
+  const groups = extensions.get(Extension.supportedGroups);
+  if (groups !== undefined) readU16List(groups, 2, "supported_groups");
   return extensions;
 }
 
@@ -64,7 +71,8 @@ export function readCertificateRequest(body: Buffer): Buffer {
   if (context.length > 0) {
     throw new TlsAlertError(Alert.illegalParameter, "CertificateRequest has a context within the handshake");
   }
-  requiredExtension(extensions, Extension.signatureAlgorithms, "CertificateRequest").u16List(2);
+  const schemes = requiredExtension(extensions, Extension.signatureAlgorithms, "CertificateRequest");
+  readU16List(schemes, 2, "signature_algorithms");
   return context;
 }
 

@@ -15,6 +15,12 @@ export const MAX_PATH_LENGTH = 8;
 /** Signatures verified for one chain: cross-signed authorities of one name make the paths exponential. */
 export const MAX_SIGNATURE_CHECKS = 32;
 
+/** Names of a certificate times name constraints of an authority above it: both lists are the peer's, and nothing vouches for them yet. */
+export const MAX_NAME_COMPARISONS = 100_000;
+
+/** Bytes of an object identifier in a certificate: reading a number costs the square of its length. */
+export const MAX_OBJECT_IDENTIFIER = 64;
+
 /** RSA keys: below, they can be broken; above, one verification costs milliseconds. */
 export const MIN_RSA_BITS = 2048;
 export const MAX_RSA_BITS = 8192;

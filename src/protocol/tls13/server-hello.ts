@@ -13,6 +13,7 @@ import {
   type Extensions,
   type KeyShareEntry,
   keyShareEntry,
+  readCookie,
   readExtensions,
   readKeyShare,
   requiredExtension,
@@ -75,7 +76,7 @@ export function readServerHello(body: Buffer): ServerHello {
     return { kind: "retry", suite, ...readRetry(extensions) };
   }
   expectOnly(extensions, [Extension.supportedVersions, Extension.keyShare], what);
-  const shareReader = requiredExtension(extensions, Extension.keyShare, what);
+  const shareReader = new ByteReader(requiredExtension(extensions, Extension.keyShare, what), "key_share");
   const share = readKeyShare(shareReader);
   shareReader.end();
   return { kind: "hello", suite, share };
@@ -83,20 +84,14 @@ export function readServerHello(body: Buffer): ServerHello {
 
 function readRetry(extensions: Extensions): { group: number | undefined; cookie: Buffer | undefined } {
   let group: number | undefined;
-  let cookie: Buffer | undefined;
   const share = extensions.get(Extension.keyShare);
   if (share !== undefined) {
     const reader = new ByteReader(share, "key_share");
     group = reader.u16();
     reader.end();
   }
-  const sent = extensions.get(Extension.cookie);
-  if (sent !== undefined) {
-    const reader = new ByteReader(sent, "cookie");
-    cookie = Buffer.from(reader.vector(2, 1));
-    reader.end();
-  }
-  return { group, cookie };
+  const cookie = extensions.get(Extension.cookie);
+  return { group, cookie: cookie === undefined ? undefined : readCookie(cookie) };
 }
 
 function expectTls13(version: number, random: Buffer, extensions: Extensions): void {

@@ -18,6 +18,7 @@ export interface Certificate {
   readonly subject: Buffer;
   readonly notBefore: number;
   readonly notAfter: number;
+  /** Of RSA-PSS: with its hash behind a colon. */
   readonly signatureAlgorithm: string;
   /** 0 for version 1. */
   readonly version: number;
@@ -38,6 +39,7 @@ export interface CertificateExtensions {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const Oid = {
+  rsaPss: "1.2.840.113549.1.1.10",
   keyUsage: "2.5.29.15",
   subjectAltName: "2.5.29.17",
   basicConstraints: "2.5.29.19",
@@ -48,6 +50,7 @@ const Oid = {
 const VERSION_TAG = 0xa0;
 const UNIQUE_ID_TAGS = [0x81, 0x82] as const;
 const EXTENSIONS_TAG = 0xa3;
+const HASH_TAG = 0xa0;
 
 export function parseCertificate(der: Buffer): Certificate {
   const outer = new DerReader(der);
@@ -72,9 +75,17 @@ export function parseCertificate(der: Buffer): Certificate {
   for (const tag of UNIQUE_ID_TAGS) tbs.optional(tag);
   const field = tbs.optional(EXTENSIONS_TAG);
   tbs.end();
-  const signatureAlgorithm = new DerReader(algorithm.content).objectIdentifier();
+  const signatureAlgorithm = readSignatureAlgorithm(new DerReader(algorithm.content));
   const extensions = field === undefined ? { names: [], unknownCritical: [] } : readExtensions(field.content);
   return { der, issuer, subject, notBefore, notAfter, signatureAlgorithm, version, extensions };
+}
+
+/** AlgorithmIdentifier = SEQUENCE { OBJECT IDENTIFIER, parameters }; those of RSA-PSS begin with [0] hash DEFAULT SHA-1 (RFC 4055 § 3.1). */
+function readSignatureAlgorithm(reader: DerReader): string {
+  const oid = reader.objectIdentifier();
+  if (oid !== Oid.rsaPss) return oid;
+  const hash = reader.sequence().optional(HASH_TAG);
+  return `${oid}:${hash === undefined ? "SHA-1" : new DerReader(hash.content).sequence().objectIdentifier()}`;
 }
 
 /** Extension = SEQUENCE { OBJECT IDENTIFIER, BOOLEAN critical DEFAULT FALSE, OCTET STRING }. */

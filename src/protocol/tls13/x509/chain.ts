@@ -30,7 +30,9 @@ const SIGNATURE_ALGORITHMS: ReadonlySet<string> = new Set([
   "1.2.840.113549.1.1.11", // RSA with SHA-256, -384, -512
   "1.2.840.113549.1.1.12",
   "1.2.840.113549.1.1.13",
-  "1.2.840.113549.1.1.10", // RSA-PSS
+  "1.2.840.113549.1.1.10:2.16.840.1.101.3.4.2.1", // RSA-PSS with the same
+  "1.2.840.113549.1.1.10:2.16.840.1.101.3.4.2.2",
+  "1.2.840.113549.1.1.10:2.16.840.1.101.3.4.2.3",
   "1.2.840.10045.4.3.2", // ECDSA with SHA-256, -384, -512
   "1.2.840.10045.4.3.3",
   "1.2.840.10045.4.3.4",
@@ -60,10 +62,11 @@ function expectLeaf(leaf: Certificate, { serverName, time }: ChainRequest): void
 }
 
 function expectValid({ notBefore, notAfter, extensions }: Certificate, time: number): void {
-  if (time < notBefore) {
+  // In this form a clock that is no number is refused too.
+  if (!(time >= notBefore)) {
     throw new TlsAlertError(Alert.certificateExpired, "a certificate of the server's chain is not valid yet");
   }
-  if (time > notAfter) {
+  if (!(time <= notAfter)) {
     throw new TlsAlertError(Alert.certificateExpired, "a certificate of the server's chain has expired");
   }
   const [unknown] = extensions.unknownCritical;

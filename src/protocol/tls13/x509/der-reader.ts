@@ -4,6 +4,7 @@
  *   | tag (1) | length (1, or 0x80+n and n bytes, as short as can be) | content |
  */
 import { Alert, TlsAlertError } from "../errors.ts";
+import { MAX_OBJECT_IDENTIFIER } from "../limits.ts";
 
 export const Tag = {
   boolean: 0x01,
@@ -94,18 +95,24 @@ export class DerReader {
   /** Dotted. */
   objectIdentifier(): string {
     const { content } = this.read(Tag.objectIdentifier);
-    const arcs: number[] = [];
-    let arc = 0;
+    if (content.length === 0 || content.length > MAX_OBJECT_IDENTIFIER || (content.at(-1) ?? 0) >= 0x80)
+      throw malformed();
+    // Those that are made of a UUID have 128 bits (X.667).
+    const arcs: bigint[] = [];
+    let arc = 0n;
+    let isFirst = true;
     for (const byte of content) {
-      arc = arc * 128 + (byte & 0x7f);
-      if (arc > Number.MAX_SAFE_INTEGER / 256) throw malformed();
-      if (byte >= 0x80) continue;
-      if (arcs.length === 0) arcs.push(Math.min(2, Math.floor(arc / 40)), arc - 40 * Math.min(2, Math.floor(arc / 40)));
-      else arcs.push(arc);
-      arc = 0;
+      // A leading zero: one identifier must not have two forms.
+      if (isFirst && byte === 0x80) throw malformed();
+      arc = arc * 128n + BigInt(byte & 0x7f);
+      isFirst = byte < 0x80;
+      if (!isFirst) continue;
+      arcs.push(arc);
+      arc = 0n;
     }
-    if (arcs.length === 0 || (content.at(-1) ?? 0) >= 0x80) throw malformed();
-    return arcs.join(".");
+    const [first = 0n, ...rest] = arcs;
+    const root = first < 80n ? first / 40n : 2n;
+    return [root, first - 40n * root, ...rest].join(".");
   }
 
   /** BIT STRING of at most 9 bits as a mask: bit 0 is the first. */
@@ -128,9 +135,12 @@ export class DerReader {
     const match = tag === Tag.utcTime || tag === Tag.generalizedTime ? pattern.exec(text) : null;
     if (match === null) throw malformed();
     const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
-    if (month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 59) throw malformed();
+    if (month < 1 || month > 12 || hour > 23 || minute > 59 || second > 59) throw malformed();
     const fullYear = tag === Tag.generalizedTime ? year : year + (year < 50 ? 2000 : 1900);
-    return Date.UTC(fullYear, month - 1, day, hour, minute, second);
+    const time = Date.UTC(fullYear, month - 1, day, hour, minute, second);
+    // No 31 February; and years below 100 are not what Date takes them for.
+    if (new Date(time).getUTCDate() !== day || new Date(time).getUTCFullYear() !== fullYear) throw malformed();
+    return time;
   }
 
   end(): void {

@@ -1,5 +1,6 @@
 /** Whom a certificate is for: subject alternative names (RFC 5280 § 4.2.1.6, RFC 9525) and name constraints (§ 4.2.1.10). */
 import { addressBytes } from "../../bytes/ip-address.ts";
+import { MAX_NAME_COMPARISONS } from "../limits.ts";
 import { badCertificate, DerReader } from "./der-reader.ts";
 
 export type GeneralName =
@@ -24,6 +25,9 @@ export function readGeneralNames(list: DerReader): GeneralName[] {
   return names;
 }
 
+/** An iPAddress constraint is an address and its mask. */
+const SUBTREE_ADDRESS_LENGTHS: readonly number[] = [8, 32];
+
 function readGeneralName(reader: DerReader): GeneralName {
   const { tag, content } = reader.read();
   if (tag === DNS_TAG) return { kind: "dns", name: content.toString("latin1").toLowerCase() };
@@ -39,8 +43,12 @@ export function readNameConstraints(fields: DerReader): NameConstraints {
     const names: GeneralName[] = [];
     while (!list.atEnd) {
       const tree = list.sequence();
-      names.push(readGeneralName(tree));
+      const base = readGeneralName(tree);
       tree.end();
+      if (base.kind === "ip" && !SUBTREE_ADDRESS_LENGTHS.includes(base.bytes.length)) {
+        throw badCertificate("has a name constraint that is no address and mask");
+      }
+      names.push(base);
     }
     return names;
   };
@@ -73,9 +81,14 @@ export function expectPermitted({ permitted, excluded }: NameConstraints, names:
   if ([...permitted, ...excluded].some((tree) => tree.kind === "other")) {
     throw badCertificate("has name constraints that are not known here: only DNS names and addresses are");
   }
+  if (names.length * (permitted.length + excluded.length) > MAX_NAME_COMPARISONS) {
+    throw badCertificate("has too many names for the name constraints of its authority");
+  }
   for (const name of names) {
     if (name.kind === "other") continue;
-    if (excluded.some((tree) => isWithin(name, tree))) throw badCertificate("has a name that its authority excludes");
+    if (excluded.some((tree) => isWithin(name, tree) || standsFor(name, tree))) {
+      throw badCertificate("has a name that its authority excludes");
+    }
     const sameKind = permitted.filter((tree) => tree.kind === name.kind);
     if (sameKind.length > 0 && !sameKind.some((tree) => isWithin(name, tree))) {
       throw badCertificate("has a name for which its authority is not permitted");
@@ -83,18 +96,21 @@ export function expectPermitted({ permitted, excluded }: NameConstraints, names:
   }
 }
 
+/** Whether a wildcard is for some name within the tree, though not for those alone: `*.a.test` and the tree `b.a.test`. */
+function standsFor(name: GeneralName, tree: GeneralName): boolean {
+  if (name.kind !== "dns" || tree.kind !== "dns" || !name.name.startsWith("*.")) return false;
+  return tree.name.endsWith(name.name.slice(1));
+}
+
+/** Whether all that the name is for is within the tree. */
 function isWithin(name: GeneralName, tree: GeneralName): boolean {
   if (name.kind === "dns" && tree.kind === "dns") {
-    // A wildcard may stand for an excluded name: it is within what any of its names would be.
-    const bare = name.name.startsWith("*.") ? name.name.slice(2) : name.name;
-    const base = tree.name.replace(/^\./, "");
-    return (
-      base === "" || bare === base || bare.endsWith(`.${base}`) || (bare !== name.name && base.endsWith(`.${bare}`))
-    );
+    // With a dot before it a tree has the names below alone, as OpenSSL and Go read it.
+    if (tree.name.startsWith(".")) return name.name.endsWith(tree.name);
+    return tree.name === "" || name.name === tree.name || name.name.endsWith(`.${tree.name}`);
   }
   if (name.kind !== "ip" || tree.kind !== "ip") return false;
   const { length } = name.bytes;
-  // An address and its mask.
   if (tree.bytes.length !== 2 * length) return false;
   return name.bytes.every((byte, at) => {
     const mask = tree.bytes[length + at] ?? 0xff;
