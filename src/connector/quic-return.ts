@@ -84,6 +84,7 @@ export class QuicReturn {
         this.#probeLater();
         return;
       }
+      this.#options.logger.info("QUIC gets through again: connections move back to it one by one");
     }
     this.#moveNext();
   }
