@@ -10,7 +10,7 @@ import { varintSize, writeVarint } from "./varint.ts";
 const MAX_LENGTH_IN_2 = 0x3fff;
 
 export class FrameWriter {
-  readonly buffer: Buffer;
+  buffer: Buffer;
   /** Where the next frame begins. */
   at = 0;
   /** What was written since `begin` must be acknowledged. */

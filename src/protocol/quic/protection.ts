@@ -18,7 +18,9 @@ import {
 import { LONG_PROTECTED_BITS, SHORT_PROTECTED_BITS } from "./header.ts";
 
 export const TAG_LENGTH = 16;
-const SAMPLE_LENGTH = 16;
+export const SAMPLE_LENGTH = 16;
+/** From where the packet number begins. */
+export const SAMPLE_OFFSET = 4;
 
 export interface SuiteParameters {
   readonly hash: "sha256" | "sha384";
@@ -109,9 +111,9 @@ export class PacketKey {
   seal(packetNumber: number, bytes: Buffer, start: number, payloadStart: number, payloadEnd: number): number {
     const cipher = this.#cipher(packetNumber);
     cipher.setAAD(bytes.subarray(start, payloadStart), { plaintextLength: payloadEnd - payloadStart });
-    cipher.update(bytes.subarray(payloadStart, payloadEnd)).copy(bytes, payloadStart);
+    bytes.set(cipher.update(bytes.subarray(payloadStart, payloadEnd)), payloadStart);
     cipher.final();
-    cipher.getAuthTag().copy(bytes, payloadEnd);
+    bytes.set(cipher.getAuthTag(), payloadEnd);
     return payloadEnd + TAG_LENGTH;
   }
 
@@ -145,18 +147,23 @@ export class HeaderKey {
     this.#ecb.setAutoPadding(false);
   }
 
+  /** The masks of several samples, one behind the other: each stands where its sample does. AES needs one call for all. */
+  masks(samples: Buffer): Buffer {
+    if (this.#ecb !== undefined) return this.#ecb.update(samples);
+    const masks = Buffer.alloc(samples.length);
+    for (let at = 0; at < samples.length; at += SAMPLE_LENGTH) {
+      masks.set(createCipheriv("chacha20", this.#key, samples.subarray(at, at + SAMPLE_LENGTH)).update(FIVE_ZEROS), at);
+    }
+    return masks;
+  }
+
   #mask(bytes: Buffer, numberStart: number): Buffer {
-    const sample = bytes.subarray(numberStart + 4, numberStart + 4 + SAMPLE_LENGTH);
-    if (this.#ecb !== undefined) return this.#ecb.update(sample);
-    return createCipheriv("chacha20", this.#key, sample).update(FIVE_ZEROS);
+    return this.masks(bytes.subarray(numberStart + SAMPLE_OFFSET, numberStart + SAMPLE_OFFSET + SAMPLE_LENGTH));
   }
 
   /** Protects the header of a sealed packet. */
   protect(bytes: Buffer, start: number, numberStart: number, numberLength: number): void {
-    const mask = this.#mask(bytes, numberStart);
-    const first = bytes[start] as number;
-    bytes[start] = first ^ ((mask[0] as number) & (first >= 0x80 ? LONG_PROTECTED_BITS : SHORT_PROTECTED_BITS));
-    for (let i = 0; i < numberLength; i++) (bytes[numberStart + i] as number) ^= mask[i + 1] as number;
+    applyMask(bytes, start, numberStart, numberLength, this.#mask(bytes, numberStart), 0);
   }
 
   /** Unprotects in place the header of a packet that is at least 20 bytes long from `numberStart` on; returns the packet number's length. */
@@ -172,3 +179,17 @@ export class HeaderKey {
 }
 
 const FIVE_ZEROS = Buffer.alloc(5);
+
+/** Protects a header by the mask that stands at `at`. */
+export function applyMask(
+  bytes: Buffer,
+  start: number,
+  numberStart: number,
+  numberLength: number,
+  mask: Buffer,
+  at: number,
+): void {
+  const first = bytes[start] as number;
+  bytes[start] = first ^ ((mask[at] as number) & (first >= 0x80 ? LONG_PROTECTED_BITS : SHORT_PROTECTED_BITS));
+  for (let i = 0; i < numberLength; i++) (bytes[numberStart + i] as number) ^= mask[at + 1 + i] as number;
+}

@@ -1,6 +1,7 @@
 /**
  * Puts up to three packets, one a space, into one datagram (RFC 9000 § 12.2): headers and frames first, then the padding, then the
- * sealing of all. Everything is made in one buffer, and only the finished datagram is copied out of it.
+ * sealing of all. Datagrams are made where they stay, one behind the other in a block; the headers of a burst's 1-RTT packets are
+ * protected together at its end.
  */
 import { FrameWriter } from "../frame-writer.ts";
 import {
@@ -11,7 +12,8 @@ import {
   writeLongLength,
   writeShortHeader,
 } from "../header.ts";
-import { MAX_DATAGRAM_SIZE } from "../limits.ts";
+import { HeaderBatch } from "../header-batch.ts";
+import { DATAGRAM_BLOCK_SIZE, MAX_BURST, MAX_DATAGRAM_SIZE } from "../limits.ts";
 import { packetNumberLength, type PacketNumberSpace, Space, writePacketNumber } from "../packet-number.ts";
 import { TAG_LENGTH } from "../protection.ts";
 import type { Keyring } from "./keyring.ts";
@@ -36,29 +38,47 @@ export class BuiltPacket {
 
 const NO_TOKEN = Buffer.alloc(0);
 
+/** Where the next datagram of any connection is made. It is never written again: the system may still hold what did not leave at once. */
+let block = Buffer.alloc(0);
+let blockUsed = 0;
+
 export class DatagramBuilder {
-  readonly writer: FrameWriter;
+  readonly writer = new FrameWriter(block);
   readonly #keys: Keyring;
-  readonly #buffer = Buffer.allocUnsafeSlow(MAX_DATAGRAM_SIZE);
+  readonly #unprotected = new HeaderBatch(MAX_BURST);
+  #buffer = block;
   readonly #packets: readonly [BuiltPacket, BuiltPacket, BuiltPacket] = [
     new BuiltPacket(),
     new BuiltPacket(),
     new BuiltPacket(),
   ];
   #count = 0;
-  #maxSize = 0;
-  /** Where the next packet begins. */
+  /** Where the datagram begins, where it must end, and where its next packet begins. */
+  #start = 0;
+  #limit = 0;
   #at = 0;
 
   constructor(keys: Keyring) {
     this.#keys = keys;
-    this.writer = new FrameWriter(this.#buffer);
+  }
+
+  /** Forgets what `protect` was not called for. */
+  beginBurst(): void {
+    this.#unprotected.clear();
   }
 
   begin(maxSize: number): void {
-    this.#maxSize = Math.min(maxSize, MAX_DATAGRAM_SIZE);
+    const size = Math.min(maxSize, MAX_DATAGRAM_SIZE);
+    if (blockUsed + size > block.length) {
+      block = Buffer.allocUnsafeSlow(DATAGRAM_BLOCK_SIZE);
+      blockUsed = 0;
+    }
+    this.#buffer = block;
+    this.writer.buffer = block;
+    this.#start = blockUsed;
+    this.#limit = blockUsed + size;
     this.#count = 0;
-    this.#at = 0;
+    this.#at = blockUsed;
   }
 
   get count(): number {
@@ -88,7 +108,7 @@ export class DatagramBuilder {
       space === Space.application
         ? 1 + ids.destination.length + numberLength
         : longHeaderSize(type, ids, token ?? NO_TOKEN, numberLength);
-    if (this.#at + headerSize + minPayload + TAG_LENGTH > this.#maxSize) return false;
+    if (this.#at + headerSize + minPayload + TAG_LENGTH > this.#limit) return false;
     const start = this.#at;
     const packet = this.packet(this.#count);
     packet.numberStart =
@@ -101,7 +121,7 @@ export class DatagramBuilder {
     packet.start = start;
     packet.numberLength = numberLength;
     packet.padded = false;
-    this.writer.begin(packet.numberStart + numberLength, this.#maxSize - TAG_LENGTH);
+    this.writer.begin(packet.numberStart + numberLength, this.#limit - TAG_LENGTH);
     return true;
   }
 
@@ -120,24 +140,34 @@ export class DatagramBuilder {
     return true;
   }
 
-  /** Fills the datagram up to `padTo` bytes, seals its packets, and returns a copy of it. */
+  /** Fills the datagram up to `padTo` bytes, seals its packets, and returns it: it may go out after `protect`. */
   finish(padTo: number): Buffer {
-    const missing = Math.min(padTo, this.#maxSize) - this.#at;
+    const buffer = this.#buffer;
+    const missing = Math.min(this.#start + padTo, this.#limit) - this.#at;
     if (missing > 0) {
       const last = this.packet(this.#count - 1);
-      this.#buffer.fill(0, last.payloadEnd, last.payloadEnd + missing);
+      buffer.fill(0, last.payloadEnd, last.payloadEnd + missing);
       last.payloadEnd += missing;
       last.padded = true;
       this.#at += missing;
     }
-    for (let i = 0; i < this.#count; i++) {
-      const { space, packetNumber, start, numberStart, numberLength, payloadEnd } = this.packet(i);
-      if (space !== Space.application) writeLongLength(this.#buffer, numberStart, payloadEnd + TAG_LENGTH);
-      const end = this.#keys.seal(space, packetNumber, this.#buffer, start, numberStart, numberLength, payloadEnd);
-      this.packet(i).size = end - start;
-    }
-    const datagram = Buffer.allocUnsafe(this.#at);
-    this.#buffer.copy(datagram, 0, 0, this.#at);
-    return datagram;
+    for (let i = 0; i < this.#count; i++) this.#seal(this.packet(i));
+    blockUsed = this.#at;
+    return buffer.subarray(this.#start, this.#at);
+  }
+
+  /** Protects the headers of the 1-RTT packets of all datagrams that were finished. */
+  protect(): void {
+    if (this.#unprotected.size > 0) this.#unprotected.protect(this.#keys.sendHeader(Space.application));
+  }
+
+  #seal(packet: BuiltPacket): void {
+    const { space, packetNumber, start, numberStart, numberLength, payloadEnd } = packet;
+    const buffer = this.#buffer;
+    if (space !== Space.application) writeLongLength(buffer, numberStart, payloadEnd + TAG_LENGTH);
+    const end = this.#keys.seal(space, packetNumber, buffer, start, numberStart + numberLength, payloadEnd);
+    packet.size = end - start;
+    if (space === Space.application) this.#unprotected.add(buffer, start, numberStart, numberLength);
+    else this.#keys.sendHeader(space).protect(buffer, start, numberStart, numberLength);
   }
 }

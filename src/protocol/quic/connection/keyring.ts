@@ -5,7 +5,7 @@ import { KeyPhases } from "../key-phases.ts";
 import { deriveInitialKeys, deriveKeys, type DirectionKeys } from "../key-schedule.ts";
 import { protocolViolation } from "../errors.ts";
 import { decodePacketNumber, type PacketNumberSpace, readTruncatedPacketNumber, Space } from "../packet-number.ts";
-import { type SuiteName, type SuiteParameters, SUITES } from "../protection.ts";
+import { type HeaderKey, type SuiteName, type SuiteParameters, SUITES } from "../protection.ts";
 
 interface LevelKeys {
   send: DirectionKeys | undefined;
@@ -68,29 +68,25 @@ export class Keyring {
     return this.#levels[space].receive !== undefined;
   }
 
-  /** Seals a packet in place and protects its header; there must be keys, and room for the tag. Returns its end. */
+  /** What protects the headers of a space; there must be keys. */
+  sendHeader(space: PacketNumberSpace): HeaderKey {
+    const key = space === Space.application ? this.#phases?.sendHeader : this.#levels[space].send?.header;
+    if (key === undefined) throw new Error("no keys for the headers of this space");
+    return key;
+  }
+
+  /** Seals a packet in place, but for its header; there must be keys, and room for the tag. Returns its end. */
   seal(
     space: PacketNumberSpace,
     packetNumber: number,
     bytes: Buffer,
     start: number,
-    numberStart: number,
-    numberLength: number,
+    payloadStart: number,
     payloadEnd: number,
   ): number {
-    const payloadStart = numberStart + numberLength;
-    if (space === Space.application) {
-      const phases = this.#phases;
-      if (phases === undefined) throw new Error("no keys for 1-RTT packets");
-      const end = phases.seal(packetNumber, bytes, start, payloadStart, payloadEnd);
-      phases.sendHeader.protect(bytes, start, numberStart, numberLength);
-      return end;
-    }
-    const keys = this.#levels[space].send;
-    if (keys === undefined) throw new Error("no keys for packets of a discarded space");
-    const end = keys.packet.seal(packetNumber, bytes, start, payloadStart, payloadEnd);
-    keys.header.protect(bytes, start, numberStart, numberLength);
-    return end;
+    const keys = space === Space.application ? this.#phases : this.#levels[space].send?.packet;
+    if (keys === undefined) throw new Error("no keys for packets of this space");
+    return keys.seal(packetNumber, bytes, start, payloadStart, payloadEnd);
   }
 
   /**

@@ -46,11 +46,13 @@ export class Sender {
     const core = this.#core;
     const datagrams: Buffer[] = [];
     this.more = false;
+    this.#builder.beginBurst();
     this.#allowance = core.recovery.sendAllowance(core.now);
     this.#fill(datagrams);
     // Writers that were paused go on only now, between packets, and may have more for this burst.
     core.streams?.resumeWriters();
     if (!core.ended) this.#fill(datagrams);
+    this.#builder.protect();
     this.more = datagrams.length === MAX_BURST;
     if (!this.more && this.#maySendData()) core.recovery.onAppLimited();
     return datagrams;
@@ -243,6 +245,7 @@ export class Sender {
     const core = this.#core;
     const builder = this.#builder;
     if (!this.maySend) return undefined;
+    builder.beginBurst();
     builder.begin(Math.min(MIN_DATAGRAM_SIZE, core.path.allowance));
     this.#records.length = 0;
     for (const space of SPACES) {
@@ -260,6 +263,8 @@ export class Sender {
     }
     if (builder.count === 0) return undefined;
     const hasInitial = builder.packet(0).space === Space.initial;
-    return this.#finish(hasInitial && core.role === "client" ? MIN_DATAGRAM_SIZE : 0);
+    const datagram = this.#finish(hasInitial && core.role === "client" ? MIN_DATAGRAM_SIZE : 0);
+    builder.protect();
+    return datagram;
   }
 }

@@ -6,7 +6,7 @@
  * Kept in blocks: large writes each in one, small ones together.
  */
 import type { FrameWriter } from "../frame-writer.ts";
-import { SEND_BLOCK_SIZE } from "../limits.ts";
+import { FIRST_SEND_BLOCK_SIZE, SEND_BLOCK_SIZE } from "../limits.ts";
 import { Ranges } from "./ranges.ts";
 
 export class Outgoing {
@@ -45,8 +45,9 @@ export class Outgoing {
       this.end += taken;
     }
     if (taken === length) return;
-    // Whoever writes little by little will go on so.
-    const block = Buffer.allocUnsafe(last >= 0 ? Math.max(length - taken, SEND_BLOCK_SIZE) : length);
+    // A head and a short body share a block; whoever writes little by little will go on so.
+    const size = Math.max(length - taken, last >= 0 ? SEND_BLOCK_SIZE : FIRST_SEND_BLOCK_SIZE);
+    const block = Buffer.allocUnsafe(size);
     chunk.copy(block, 0, taken);
     this.#blocks.push(block);
     this.#starts.push(this.end);
