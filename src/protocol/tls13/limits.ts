@@ -15,8 +15,11 @@ export const MAX_PATH_LENGTH = 8;
 /** Signatures verified for one chain: cross-signed authorities of one name make the paths exponential. */
 export const MAX_SIGNATURE_CHECKS = 32;
 
-/** Names of a certificate times name constraints of an authority above it: both lists are the peer's, and nothing vouches for them yet. */
-export const MAX_NAME_COMPARISONS = 100_000;
+/**
+ * Names times name constraints, in all of the paths that are tried for one chain: both lists are the peer's, and nothing vouches for
+ * them yet. As many as Go takes.
+ */
+export const MAX_NAME_COMPARISONS = 250_000;
 
 /** Bytes of an object identifier in a certificate: reading a number costs the square of its length. */
 export const MAX_OBJECT_IDENTIFIER = 64;

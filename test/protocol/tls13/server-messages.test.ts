@@ -63,6 +63,11 @@ describe("ServerHello", () => {
       Alert.illegalParameter,
     ],
     [
+      "with a share that is said to be of another offered group",
+      (parts) => put(parts.extensions, 51, shareOf(0x17, share(parts))),
+      Alert.illegalParameter,
+    ],
+    [
       "with one of a group that nobody offered",
       (parts) => put(parts.extensions, 51, shareOf(0x18, Buffer.alloc(97, 4))),
       Alert.illegalParameter,
@@ -272,6 +277,11 @@ describe("EncryptedExtensions", () => {
       changed(Type.encryptedExtensions, (bytes) => editEncryptedExtensions(bytes, change)),
       alert,
     );
+  });
+
+  it("may not say that a name was used where none was sent", () => {
+    const named = (bytes: Buffer): Buffer => editEncryptedExtensions(bytes, (list) => put(list, 0, EMPTY));
+    expectRefused(changed(Type.encryptedExtensions, named, { serverName: "192.0.2.1" }), Alert.illegalParameter);
   });
 
   it("may say that the name was used, and which groups the server has", () => {

@@ -175,6 +175,19 @@ describe("the ClientHello after a HelloRetryRequest", () => {
     expect(completed(outcome.client)).toBe(false);
   });
 
+  it("with a share of another group than was asked for is refused, though we have that group", () => {
+    const session = server({ groups: ["P-256", "X25519"] });
+    const [first] = client({ groups: ["X25519", "P-256"] }).start();
+    if (first?.kind !== "send") throw new Error("no ClientHello");
+    const without = editHello(first.bytes, (parts) => put(parts.extensions, 51, vector(2)));
+    const [retry] = session.receive("initial", without);
+    if (retry?.kind !== "send") throw new Error("no HelloRetryRequest");
+    const again = editHello(first.bytes, (parts) => {
+      editHello(retry.bytes, (asked) => put(parts.extensions, 44, get(asked.extensions, 44)));
+    });
+    expect(alertOf(() => session.receive("initial", again))).toBe(Alert.illegalParameter);
+  });
+
   it("may have padding more or less (RFC 8446 § 4.1.2)", () => {
     // The server goes on; the client notices that its words were changed.
     const outcome = shake(

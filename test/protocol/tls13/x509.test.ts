@@ -294,6 +294,15 @@ describe("the search for a path is bounded:", () => {
         time: NOW,
       }),
     ).toThrow(/too many names/);
+    // In all together: none of these is too much alone, and the right one comes last.
+    const keys = ecKeys();
+    const extensions = [...AUTHORITY, nameConstraints([dns("test"), ...many("a.test").slice(0, 100)])];
+    const stranger = root("Stranger");
+    const wrong = Array.from({ length: 14 }, () => authority(stranger, "Limited", { keys, extensions }));
+    const right = authority(top, "Limited", { keys, extensions });
+    const named = leaf(right, { extensions: [...SERVER, names(dns(NAME), ...many("b.test").slice(0, 250))] });
+    expect(verdict([named, ...wrong.slice(0, 3), right], [top])).toBe("ok");
+    expect(verdict([named, ...wrong, right], [top])).toBe(Alert.badCertificate);
     const fewer = leaf(limited, { extensions: [...SERVER, names(dns(NAME), ...many("b.test").slice(0, 200))] });
     expect(verdict([fewer, limited], [top])).toBe("ok");
   });

@@ -4,10 +4,10 @@
  */
 import type { KeyObject } from "node:crypto";
 import { Alert, TlsAlertError } from "../errors.ts";
-import { MAX_PATH_LENGTH, MAX_SIGNATURE_CHECKS } from "../limits.ts";
+import { MAX_NAME_COMPARISONS, MAX_PATH_LENGTH, MAX_SIGNATURE_CHECKS } from "../limits.ts";
 import { type Certificate, isSignedBy, parseCertificate, publicKeyOf } from "./certificate.ts";
 import { badCertificate } from "./der-reader.ts";
-import { expectPermitted, namesServer } from "./names.ts";
+import { expectPermitted, type GeneralName, type NameConstraints, namesServer } from "./names.ts";
 import { nameKey, type TrustAnchors } from "./trust-anchors.ts";
 
 export interface ChainRequest {
@@ -90,6 +90,7 @@ class PathSearch {
   readonly #anchors: TrustAnchors;
   readonly #time: number;
   #checks = 0;
+  #comparisons = 0;
   #reason: TlsAlertError | undefined;
 
   constructor(others: readonly Certificate[], { anchors, time }: ChainRequest) {
@@ -152,8 +153,14 @@ class PathSearch {
       throw badCertificate("has more authorities above it than one of them permits (path length)");
     }
     expectServerUsage(issuer);
-    if (constraints !== undefined) for (const { extensions } of path) expectPermitted(constraints, extensions.names);
+    if (constraints !== undefined) for (const { extensions } of path) this.#expectNames(constraints, extensions.names);
     this.#expectSignature(path.at(-1) as Certificate, issuer);
+  }
+
+  #expectNames(constraints: NameConstraints, names: readonly GeneralName[]): void {
+    this.#comparisons += names.length * (constraints.permitted.length + constraints.excluded.length);
+    if (this.#comparisons > MAX_NAME_COMPARISONS) throw badCertificate("has too many names and name constraints");
+    expectPermitted(constraints, names);
   }
 
   #expectSignature(certificate: Certificate, issuer: Certificate): void {
