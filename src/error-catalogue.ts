@@ -95,6 +95,10 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
     remedy:
       "if something intercepts TLS here, let port 7844 through or name its authority by cacert; check the machine's clock",
   },
+  ERR_UNDERPASS_EDGE_PROXY: {
+    cause: "the proxy does not lead to the edge; the message has what it said",
+    remedy: "check --edge-proxy, its user and password, and that it allows CONNECT to port 7844",
+  },
   ERR_UNDERPASS_EDGE_UDP: {
     cause: "no UDP socket for the edge could be opened; the message says why",
     remedy: "check edgeBindAddress, and whether this machine has an address of the edge's family",

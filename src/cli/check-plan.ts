@@ -3,7 +3,14 @@
  * becomes rows, and the network is looked at all the same: with nothing configured, it alone.
  */
 import { DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "../config/defaults.ts";
-import { type Findings, readEdgeAddressing, readEdgeList, readPem, readProtocol } from "../config/edge-settings.ts";
+import {
+  type Findings,
+  readEdgeAddressing,
+  readEdgeList,
+  readEdgeProxy,
+  readPem,
+  readProtocol,
+} from "../config/edge-settings.ts";
 import { readEnvironment } from "../config/environment.ts";
 import { findCredentialsOf, findTokenSource, UsageError } from "../config/identity.ts";
 import { namesService } from "../config/ingress.ts";
@@ -29,7 +36,7 @@ const MAX_WARNINGS = 10;
 export interface CheckInput {
   readonly plan: CheckPlan;
   /** How the edge is dialled. */
-  readonly dial: Pick<TunnelConfig, "cacert" | "edgeBindAddress" | "postQuantum">;
+  readonly dial: Pick<TunnelConfig, "cacert" | "edgeBindAddress" | "edgeProxy" | "postQuantum">;
   /** What is known without the network: of the configuration and the token. */
   readonly rows: readonly CheckResult[];
 }
@@ -61,10 +68,11 @@ export async function readCheckInput(line: CommandLine, io: CliIo, scrubber: Scr
 
 /** What a tunnel with this configuration needs. `settings` may name another API. */
 export function checkPlanOf(config: TunnelConfig, environment: Environment, settings?: MergedSettings): CheckPlan {
-  const { edge, edgeIpVersion, identity, ingress, protocol, region } = config;
+  const { edge, edgeIpVersion, edgeProxy, identity, ingress, protocol, region } = config;
   const endpoint = identity.mode === "named" ? identity.credentials.endpoint : undefined;
   return {
-    protocol,
+    // A proxy carries TCP alone.
+    protocol: edgeProxy === undefined ? protocol : "http2",
     edge,
     region: region ?? endpoint,
     edgeIpVersion,
@@ -78,7 +86,7 @@ export function checkPlanOf(config: TunnelConfig, environment: Environment, sett
 
 /** Where there is no configuration: the way to the edge, and to a quick tunnel where no named one is meant. */
 function networkPlan(
-  { edge, edgeIpVersion, protocol, region }: EdgeSettings,
+  { edge, edgeIpVersion, edgeProxy, protocol, region }: EdgeSettings,
   settings: MergedSettings,
   token: Token,
   environment: Environment,
@@ -86,7 +94,8 @@ function networkPlan(
   const endpoint = token.credentials?.endpoint;
   const quickService = settings.string("quick-service") ?? DEFAULT_QUICK_SERVICE;
   return {
-    protocol,
+    // A proxy carries TCP alone.
+    protocol: edgeProxy === undefined ? protocol : "http2",
     edge,
     region: region ?? endpoint,
     edgeIpVersion,
@@ -202,6 +211,7 @@ function readEdge(settings: MergedSettings, io: CliIo): EdgeSettings {
     edge: readEdgeList(settings, { problems: [], warnings: [] }),
     region: settings.string("region"),
     ...readEdgeAddressing(settings, findings),
+    edgeProxy: readEdgeProxy(settings, findings),
     cacert: readPem(settings, "cacert", io.env, findings),
     postQuantum: settings.bool("post-quantum"),
   };

@@ -65,6 +65,7 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
     row("region", config.region),
     row("edge-ip-version", config.edgeIpVersion),
     row("edge-bind-address", config.edgeBindAddress),
+    row("edge-proxy", showEdgeProxy(config)),
     row("cacert", settings.string("cacert")),
     row("post-quantum", config.postQuantum),
     row("ha-connections", config.haConnections),
@@ -90,6 +91,11 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
     row("log-directory", log.logDirectory),
     row("pidfile", settings.string("pidfile")),
   ];
+}
+
+/** Without its user and password. */
+function showEdgeProxy({ edgeProxy }: TunnelConfig): string | undefined {
+  return edgeProxy === undefined ? undefined : `${edgeProxy.kind}://${edgeProxy.host}:${edgeProxy.port}`;
 }
 
 function describeIngress({ plan, settings }: Loaded): readonly Row[] {

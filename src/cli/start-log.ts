@@ -35,5 +35,5 @@ function showSetting({ name, value }: Setting): string {
 
 /** Whether a variable holds a credential; one that nobody knows is masked when its name says so. */
 function isSecret(variable: string): boolean {
-  return /TOKEN$|SECRET|CONTENTS|KEY|PASSW/.test(variable);
+  return /TOKEN$|SECRET|CONTENTS|KEY|PASSW|PROXY$/.test(variable);
 }

@@ -11,6 +11,7 @@ export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
   region: undefined,
   edgeIpVersion: "auto",
   edgeBindAddress: undefined,
+  edgeProxy: undefined,
   cacert: undefined,
   postQuantum: false,
   haConnections: DEFAULT_HA_CONNECTIONS,

@@ -1,6 +1,7 @@
 /** The settings of the connections to the edge, and of what stands around them, checked. */
 import { isIP, isIPv6 } from "node:net";
 import { defaultTunnelConfig } from "./defaults.ts";
+import { type EdgeProxyConfig, parseEdgeProxy } from "./edge-proxy.ts";
 import { expandHome, readTextFile } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
 import type { MergedSettings } from "./merged.ts";
@@ -48,6 +49,24 @@ export function readEdgeAddressing(
     warnings.push(`Overriding edge-ip-version ${edgeIpVersion}: ${bind.where} is an IPv${ofAddress} address`);
   }
   return { edgeIpVersion: ofAddress, edgeBindAddress: address };
+}
+
+export function readEdgeProxy(settings: MergedSettings, { problems }: Findings): EdgeProxyConfig | undefined {
+  const chosen = settings.get("edge-proxy");
+  if (chosen === undefined) return undefined;
+  const proxy = parseEdgeProxy(String(chosen.value), chosen.where);
+  const protocol = settings.get("protocol");
+  if (protocol?.value === "quic") problems.push(quicThroughProxy(protocol.where));
+  if ("kind" in proxy) return proxy;
+  problems.push(proxy);
+  return undefined;
+}
+
+export function quicThroughProxy(where: string): ConfigProblem {
+  return {
+    where,
+    text: 'found "quic" beside an edge proxy, which carries TCP alone; "auto" or "http2" would be right',
+  };
 }
 
 export function readEdgeList(settings: MergedSettings, { problems }: Findings): readonly string[] {

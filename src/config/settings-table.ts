@@ -144,6 +144,11 @@ export const settingsTable: readonly SettingSpec[] = [
   supported("cacert", "string", "PEM file of the only authorities that the edge is verified against", {
     env: ["TUNNEL_CACERT"],
   }),
+  supported("edge-proxy", "string", "proxy to the edge, over HTTP/2: http://[user:password@]host:port or socks5://…", {
+    env: ["TUNNEL_EDGE_PROXY"],
+    secret: true,
+    native: true,
+  }),
   supported("region", "string", "region of the edge, e.g. us", { env: ["TUNNEL_REGION"] }),
   supported("edge-ip-version", "string", "auto, 4 or 6", { env: ["TUNNEL_EDGE_IP_VERSION"], fallback: "auto" }),
   supported("edge-bind-address", "string", "local IP address for connections to the edge", {

@@ -37,6 +37,10 @@ const KEYS: ReadonlyMap<string, TomlKey> = new Map([
     "tunnel.cloudflare.edge_ip_version",
     { setting: "edge-ip-version", expected: '"auto", 4 or 6', read: readIpVersion },
   ],
+  [
+    "tunnel.cloudflare.edge_proxy",
+    { setting: "edge-proxy", expected: 'a URL such as "http://proxy.example:3128"', read: readText, secret: true },
+  ],
   ["tunnel.cloudflare.retries", whole("retries", 0, 1_000_000)],
   ["tunnel.cloudflare.grace_period_secs", whole("grace-period", 0, 180, 1000)],
   [

@@ -3,6 +3,7 @@
  * Plain data; connector/ runs it. Times in milliseconds.
  */
 import type { ErrorPage, Ingress, Origin } from "../types.ts";
+import type { EdgeProxyConfig } from "./edge-proxy.ts";
 import type { Secret } from "./secret.ts";
 
 /** What a tunnel token or credentials file holds (spec/wire: Tunnel credentials). */
@@ -45,6 +46,8 @@ export interface TunnelConfig {
   readonly region: string | undefined;
   readonly edgeIpVersion: EdgeIpVersion;
   readonly edgeBindAddress: string | undefined;
+  /** Through which the edge is reached, by HTTP/2. */
+  readonly edgeProxy: EdgeProxyConfig | undefined;
   /** PEM text that replaces every root for the edge. */
   readonly cacert: string | undefined;
   readonly postQuantum: boolean;

@@ -1,10 +1,14 @@
 /** How connections reach the edge: by the transport that the configuration names, or by whichever of the two gets through. */
 import type { TunnelConfig } from "../config/tunnel-config.ts";
+import { edgeProxyOf } from "../config/edge-proxy.ts";
+import { DialError } from "../edge/errors.ts";
 import { dialHttp2 } from "../edge/http2.ts";
+import type { EdgeProxy } from "../edge/proxy-socket.ts";
 import { assertTrust, createEdgeTls, hasPostQuantumTls } from "../edge/tls.ts";
 import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
+import { type Environment, environmentProxy } from "../proxy/environment-proxy.ts";
 import type { EdgeConnection, EdgeProtocol, Logger } from "../types.ts";
-import { type Dial, ProtocolDialer } from "./protocol-dialer.ts";
+import { type Dial, type DialAttempt, ProtocolDialer } from "./protocol-dialer.ts";
 
 export interface EdgeDial {
   readonly dial: Dial;
@@ -14,17 +18,17 @@ export interface EdgeDial {
   readonly choice: ProtocolDialer | undefined;
 }
 
-type DialConfig = Pick<TunnelConfig, "cacert" | "edgeBindAddress" | "postQuantum" | "protocol">;
+type DialConfig = Pick<TunnelConfig, "cacert" | "edgeBindAddress" | "edgeProxy" | "postQuantum" | "protocol">;
 
 /** Throws EdgeTlsError for a bad `cacert`, or where post-quantum key exchange is wanted of a transport that can't have it here. */
-export function createEdgeDial(config: DialConfig, budget: MemoryBudget, logger: Logger): EdgeDial {
-  const { cacert, edgeBindAddress, postQuantum } = config;
-  const bind = edgeBindAddress === undefined ? {} : { bindAddress: edgeBindAddress };
-  // Not before it is needed: reading some 150 roots takes a while, and QUIC reads them by itself.
-  const http2: Dial = (attempt) => {
-    const tls = createEdgeTls({ cacert, postQuantum });
-    return dialHttp2({ ...attempt, ...bind, tls, budget, logger });
-  };
+export function createEdgeDial(
+  config: DialConfig,
+  budget: MemoryBudget,
+  logger: Logger,
+  env: Environment = process.env,
+): EdgeDial {
+  const { cacert, postQuantum } = config;
+  const http2 = http2Dial(config, budget, logger, env);
   const protocol = transportOf(config, logger);
   if (protocol === "http2") {
     createEdgeTls({ cacert, postQuantum });
@@ -37,12 +41,70 @@ export function createEdgeDial(config: DialConfig, budget: MemoryBudget, logger:
   return { dial: (attempt) => choice.dial(attempt), initialProtocol: "quic", choice };
 }
 
-function transportOf({ postQuantum, protocol }: DialConfig, logger: Logger): DialConfig["protocol"] {
+function transportOf({ edgeProxy, postQuantum, protocol }: DialConfig, logger: Logger): DialConfig["protocol"] {
+  if (edgeProxy !== undefined) {
+    logger.info(`Reaching the edge through the proxy at ${edgeProxy.host}:${edgeProxy.port}, over HTTP/2`);
+    return "http2";
+  }
   if (protocol !== "auto" || !postQuantum || hasPostQuantumTls()) return protocol;
   logger.info(
     `post-quantum: this Node.js (${process.version}) has it for QUIC alone, Node.js 24 for HTTP/2 too: using QUIC`,
   );
   return "quic";
+}
+
+/**
+ * A proxy that the owner names is always used. One that the environment names for HTTPS is meant for browsers and the like: it
+ * is tried only where the edge can't be reached without it, and from then on first.
+ */
+function http2Dial(
+  { cacert, edgeBindAddress, edgeProxy, postQuantum }: DialConfig,
+  budget: MemoryBudget,
+  logger: Logger,
+  env: Environment,
+): Dial {
+  const bind = edgeBindAddress === undefined ? {} : { bindAddress: edgeBindAddress };
+  const dialBy = (proxy: EdgeProxy | undefined, attempt: DialAttempt): Promise<EdgeConnection> => {
+    // Not before it is needed: reading some 150 roots takes a while, and QUIC reads them by itself.
+    const tls = createEdgeTls({ cacert, postQuantum });
+    return dialHttp2({ ...attempt, ...bind, ...(proxy === undefined ? {} : { proxy }), tls, budget, logger });
+  };
+  const named = edgeProxy === undefined ? undefined : edgeProxyOf(edgeProxy);
+  if (named !== undefined) return (attempt) => dialBy(named, attempt);
+  let takesProxy = false;
+  return async (attempt) => {
+    const fallback = proxyOfEnvironment(attempt, env);
+    if (fallback === undefined) return await dialBy(undefined, attempt);
+    const [first, second] = takesProxy ? [fallback, undefined] : [undefined, fallback];
+    let failure: DialError;
+    try {
+      return await dialBy(first, attempt);
+    } catch (error) {
+      // Whoever answers with another certificate would do so on the other way, too.
+      if (!(error instanceof DialError) || error.phase === "tls") throw error;
+      failure = error;
+    }
+    const connection = await dialBy(second, attempt).catch((error: unknown) => {
+      attempt.signal.throwIfAborted();
+      // Without a proxy is how it should be: that failure says more.
+      throw takesProxy ? error : failure;
+    });
+    takesProxy = second !== undefined;
+    logger.info(
+      takesProxy
+        ? `The edge can't be reached directly: using the proxy of HTTPS_PROXY at ${fallback.host}:${fallback.port}`
+        : "The edge can be reached directly again",
+      { connIndex: attempt.connIndex },
+    );
+    return connection;
+  };
+}
+
+function proxyOfEnvironment({ address }: DialAttempt, env: Environment): EdgeProxy | undefined {
+  const proxy = environmentProxy("https", { kind: "tcp", host: address.ip, port: address.port }, env);
+  if (proxy === undefined || proxy.problem !== undefined) return undefined;
+  const { host, port } = proxy.address;
+  return { kind: "http", host, port, authorization: proxy.authorization };
 }
 
 function quicDial({ cacert, edgeBindAddress, postQuantum }: DialConfig, budget: MemoryBudget, logger: Logger): Dial {

@@ -3,7 +3,8 @@ import { isIP } from "node:net";
 import { UnderpassError } from "../errors.ts";
 import { parseCredentials } from "../config/credentials.ts";
 import { DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "../config/defaults.ts";
-import { icmpSourceProblems, parseHostPort, resolverProblems } from "../config/edge-settings.ts";
+import { parseEdgeProxy } from "../config/edge-proxy.ts";
+import { icmpSourceProblems, parseHostPort, quicThroughProxy, resolverProblems } from "../config/edge-settings.ts";
 import { readErrorPage } from "../config/error-page.ts";
 import { parseHostname } from "../config/hostname.ts";
 import { parseRouting, type Routing, type RoutingOptions } from "../config/ingress-option.ts";
@@ -69,6 +70,8 @@ export interface ConnectOptions extends RoutingOptions {
   readonly edgeIpVersion?: EdgeIpVersion | 4 | 6;
   /** Local IP address of the connections to the edge. */
   readonly edgeBindAddress?: string;
+  /** Proxy to the edge, over HTTP/2 alone: `http://[user:password@]host:port` or `socks5://…`. */
+  readonly edgeProxy?: string;
   /** Offer the edge only post-quantum key exchange; over HTTP/2 it needs Node.js 24. Default false. */
   readonly postQuantum?: boolean;
   /** Connections to the edge, 1 to 64. Default 4, quick tunnels 1. */
@@ -123,6 +126,7 @@ const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
   region: true,
   edgeIpVersion: true,
   edgeBindAddress: true,
+  edgeProxy: true,
   postQuantum: true,
   haConnections: true,
   retries: true,
@@ -165,6 +169,7 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
     edge: readEdge(options.edge, checks),
     region: readRegion(options.region, identity, checks),
     ...readAddressing(options, checks),
+    edgeProxy: readProxy(options, checks),
     cacert: readCacert(options.cacert, checks),
     postQuantum: checks.flag("postQuantum", options.postQuantum, false),
     haConnections: checks.whole("haConnections", options.haConnections, identity?.mode === "quick" ? 1 : 4, 1, 64),
@@ -219,6 +224,16 @@ function readDnsResolvers(given: unknown, checks: OptionChecks): readonly string
   const resolvers = checks.texts("dnsResolvers", given);
   checks.problems.push(...resolverProblems(resolvers, "dnsResolvers"));
   return resolvers;
+}
+
+function readProxy({ edgeProxy, protocol }: ConnectOptions, checks: OptionChecks): TunnelConfig["edgeProxy"] {
+  const text = checks.text("edgeProxy", edgeProxy);
+  if (text === undefined) return undefined;
+  if (protocol === "quic") checks.problems.push(quicThroughProxy("protocol"));
+  const proxy = parseEdgeProxy(text, "edgeProxy");
+  if ("kind" in proxy) return proxy;
+  checks.problems.push(proxy);
+  return undefined;
 }
 
 function readIcmpSource(name: string, given: unknown, family: 4 | 6, checks: OptionChecks): string | undefined {

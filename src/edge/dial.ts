@@ -1,9 +1,11 @@
 /** Dialling the edge: TCP, then TLS, each with its own time limit (wire § 3). */
+import type { Socket } from "node:net";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
 import tls from "node:tls";
 import type { EdgeAddress } from "../types.ts";
 import { DialError } from "./errors.ts";
 import { tlsMessage } from "./list-names.ts";
+import { type EdgeProxy, openThroughProxy } from "./proxy-socket.ts";
 import type { EdgeTls } from "./tls.ts";
 
 /** cloudflared's budget for TCP, and a fresh one of the same length for the handshake. */
@@ -16,6 +18,8 @@ export interface DialOptions {
   readonly servername: string;
   readonly tls: EdgeTls;
   readonly bindAddress?: string;
+  /** Through which the edge is reached. */
+  readonly proxy?: EdgeProxy;
   readonly signal?: AbortSignal;
   /** For TCP, and again for the handshake. Default 15,000. */
   readonly timeoutMs?: number;
@@ -57,7 +61,16 @@ function describe(cause: Error): string {
 }
 
 /** Resolves with a verified TLS socket. Rejects with DialError, or with the signal's reason. */
-export function dialTls(options: DialOptions): Promise<TLSSocket> {
+export async function dialTls(options: DialOptions): Promise<TLSSocket> {
+  const { proxy, timeoutMs = DIAL_TIMEOUT_MS } = options;
+  return await secure(
+    options,
+    proxy === undefined ? undefined : await openThroughProxy({ ...options, proxy, timeoutMs }),
+  );
+}
+
+/** @param tunnel TCP to the edge that is there already */
+function secure(options: DialOptions, tunnel: Socket | undefined): Promise<TLSSocket> {
   const { address, signal } = options;
   const timeoutMs = options.timeoutMs ?? DIAL_TIMEOUT_MS;
   const where = address.family === 6 ? `[${address.ip}]:${address.port}` : `${address.ip}:${address.port}`;
@@ -66,10 +79,9 @@ export function dialTls(options: DialOptions): Promise<TLSSocket> {
       reject(signal.reason);
       return;
     }
-    let phase: "tcp" | "tls" = "tcp";
+    let phase: "tcp" | "tls" = tunnel === undefined ? "tcp" : "tls";
     const connectOptions: ConnectionOptions & { onread?: unknown } = {
-      host: address.ip,
-      port: address.port,
+      ...(tunnel === undefined ? { host: address.ip, port: address.port } : { socket: tunnel }),
       servername: options.servername,
       secureContext: options.tls.secureContext,
       rejectUnauthorized: true,
@@ -77,6 +89,11 @@ export function dialTls(options: DialOptions): Promise<TLSSocket> {
       ...(options.onread === undefined ? {} : { onread: options.onread }),
     };
     const socket = tls.connect(connectOptions);
+    // Node reads into a buffer of ours only from a socket of its own.
+    const { onread } = options;
+    if (tunnel !== undefined && onread !== undefined) {
+      socket.on("data", (chunk: Buffer) => onread.callback(chunk.length, chunk));
+    }
     const settle = (): void => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);

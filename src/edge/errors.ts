@@ -23,11 +23,12 @@ export class NoEdgeAddressError extends UnderpassError {
   }
 }
 
-/** How far a dial came: HTTP/2 needs TCP and then TLS, QUIC a UDP socket and then its handshake. */
-export type DialPhase = "tcp" | "tls" | "udp" | "quic";
+/** How far a dial came: HTTP/2 needs TCP, or a proxy, and then TLS; QUIC a UDP socket and then its handshake. */
+export type DialPhase = "tcp" | "proxy" | "tls" | "udp" | "quic";
 
 const DIAL_CODES: Record<DialPhase, string> = {
   tcp: "ERR_UNDERPASS_EDGE_TCP",
+  proxy: "ERR_UNDERPASS_EDGE_PROXY",
   tls: "ERR_UNDERPASS_EDGE_HANDSHAKE",
   udp: "ERR_UNDERPASS_EDGE_UDP",
   quic: "ERR_UNDERPASS_EDGE_QUIC",

@@ -16,6 +16,7 @@ import type {
   Logger,
 } from "../types.ts";
 import { dialTls } from "./dial.ts";
+import type { EdgeProxy } from "./proxy-socket.ts";
 import { EdgeConnectionError } from "./errors.ts";
 import { receiveConfiguration } from "./http2-configuration.ts";
 import { classifyRequest } from "./http2-request.ts";
@@ -40,6 +41,7 @@ export interface Http2DialOptions {
   readonly address: EdgeAddress;
   readonly tls: EdgeTls;
   readonly bindAddress?: string;
+  readonly proxy?: EdgeProxy;
   readonly signal: AbortSignal;
   readonly budget: MemoryBudget;
   /** Announced SETTINGS_MAX_CONCURRENT_STREAMS; default as cloudflared, 2^32-1. */
@@ -284,10 +286,11 @@ export async function dialHttp2(options: Http2DialOptions): Promise<EdgeConnecti
     tls: options.tls,
     signal: options.signal,
     ...(options.bindAddress === undefined ? {} : { bindAddress: options.bindAddress }),
+    ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
     onread: {
       buffer,
-      callback: (length) => {
-        const bytes = buffer.subarray(0, length);
+      callback: (length, view) => {
+        const bytes = Buffer.from(view.buffer, view.byteOffset, length);
         if (connection === undefined) early.push(Buffer.from(bytes));
         else connection.receive(bytes);
         return true;

@@ -1,16 +1,9 @@
-/**
- * Bytes to an origin by way of a proxy (RFC 9110 § 9.3.6). What is written before the proxy has answered waits:
- *
- *   CONNECT host:port HTTP/1.1 CRLF, Host, Proxy-Authorization, CRLF   →
- *                                     ←   HTTP/1.1 2xx …, fields, CRLF, then the origin's bytes
- */
+/** Bytes to an origin by way of a proxy (RFC 9110 § 9.3.6). What is written before the proxy has answered waits. */
 import net from "node:net";
 import { Duplex } from "node:stream";
+import { ConnectAnswer, connectRequest } from "../protocol/http1/connect.ts";
 import type { OriginProxy } from "./environment-proxy.ts";
 import { OriginError } from "./origin-errors.ts";
-
-/** A proxy that never ends its answer's head would have us keep it. */
-const MAX_HEAD_BYTES = 16 * 1024;
 
 type Done = (error?: Error | null) => void;
 
@@ -19,7 +12,7 @@ export class ProxyTunnel extends Duplex {
   readonly socket: net.Socket;
   readonly #destination: string;
   readonly #onOpen: () => void;
-  #head = Buffer.alloc(0);
+  readonly #answer = new ConnectAnswer();
   #isOpen = false;
   #waiting: (() => void) | undefined;
 
@@ -29,11 +22,7 @@ export class ProxyTunnel extends Duplex {
     this.socket = socket;
     this.#destination = destination;
     this.#onOpen = onOpen;
-    const { authorization } = proxy;
-    const credentials = authorization === undefined ? "" : `Proxy-Authorization: ${authorization}\r\n`;
-    socket.on("connect", () =>
-      socket.write(`CONNECT ${destination} HTTP/1.1\r\nHost: ${destination}\r\n${credentials}\r\n`),
-    );
+    socket.on("connect", () => socket.write(connectRequest(destination, proxy.authorization)));
     socket.on("data", (chunk: Buffer) => this.#received(chunk));
     socket.on("end", () => this.#ended());
     socket.on("error", (error) => this.destroy(error));
@@ -70,20 +59,13 @@ export class ProxyTunnel extends Duplex {
       if (!this.push(chunk)) this.socket.pause();
       return;
     }
-    this.#head = Buffer.concat([this.#head, chunk]);
-    const end = this.#head.indexOf("\r\n\r\n");
-    if (end >= 0) this.#answered(this.#head.subarray(0, end).toString("latin1"), this.#head.subarray(end + 4));
-    else if (this.#head.length > MAX_HEAD_BYTES) this.#refused("with a head that does not end");
+    const progress = this.#answer.receive(chunk);
+    if (progress.kind === "refused") this.#refused(progress.how);
+    else if (progress.kind === "open") this.#opened(progress.rest);
   }
 
-  #answered(head: string, rest: Buffer): void {
-    const status = /^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1];
-    if (status === undefined || !status.startsWith("2")) {
-      this.#refused(status === undefined ? "in another protocol than HTTP/1.1" : `with status ${status}`);
-      return;
-    }
+  #opened(rest: Buffer): void {
     this.#isOpen = true;
-    this.#head = Buffer.alloc(0);
     this.#onOpen();
     if (rest.length > 0) this.#received(rest);
     const waiting = this.#waiting;

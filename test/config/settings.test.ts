@@ -129,6 +129,7 @@ describe("settingsTable", () => {
     const names = settingsTable.flatMap((spec) => [spec.name, ...spec.aliases]);
     expect(new Set(names).size).toBe(names.length);
     expect([...settingNames()].filter((name) => !(name in CLOUDFLARED)).sort()).toEqual([
+      "edge-proxy",
       "error-page",
       "health-check-interval",
       "health-check-path",

@@ -68,7 +68,7 @@ describe("protocol quic", () => {
 
 describe("post-quantum", () => {
   const budget = createMemoryBudget(1024 * 1024);
-  const config = { cacert: undefined, edgeBindAddress: undefined, postQuantum: true };
+  const config = { cacert: undefined, edgeBindAddress: undefined, edgeProxy: undefined, postQuantum: true };
 
   it("is had over QUIC on every Node.js", async () => {
     const edge = await startEdge();

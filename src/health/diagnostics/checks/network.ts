@@ -1,5 +1,6 @@
 /** The checks' peers on the real network: the same dials, resolvers and TLS that a tunnel has. */
 import net from "node:net";
+import { edgeProxyOf } from "../../../config/edge-proxy.ts";
 import type { TunnelConfig } from "../../../config/tunnel-config.ts";
 import { systemResolvers } from "../../../edge/discovery.ts";
 import { dialHttp2 } from "../../../edge/http2.ts";
@@ -14,7 +15,7 @@ import type { EdgeConnection, Logger } from "../../../types.ts";
 import { knockAtOrigin } from "./knock.ts";
 import type { CheckPeers, HostAddress, WebAnswer } from "./types.ts";
 
-export interface NetworkOptions extends Pick<TunnelConfig, "cacert" | "edgeBindAddress" | "postQuantum"> {
+export interface NetworkOptions extends Pick<TunnelConfig, "cacert" | "edgeBindAddress" | "edgeProxy" | "postQuantum"> {
   readonly userAgent: string;
   readonly environment: Environment;
   /** PEM texts that origins are checked against. */
@@ -25,7 +26,7 @@ const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Where the TLS settings for the edge can't be used, each dial says so. */
 export function networkPeers(options: NetworkOptions): CheckPeers {
-  const { cacert, edgeBindAddress, environment, postQuantum } = options;
+  const { cacert, edgeBindAddress, edgeProxy, environment, postQuantum } = options;
   const env = { ...environment };
   // Reading some 150 roots takes longer than a handshake does.
   const quicTls = createQuicTls({ cacert, postQuantum }, env);
@@ -45,8 +46,9 @@ export function networkPeers(options: NetworkOptions): CheckPeers {
     addressesOverTls,
     dialTcp: async (address, signal) => {
       const tls = createEdgeTls({ cacert, postQuantum }, env);
-      await hangUp(await dialHttp2({ ...common, address, signal, tls }));
-      return "TLS verified for h2.cftunnel.com";
+      const proxy = edgeProxy === undefined ? {} : { proxy: edgeProxyOf(edgeProxy) };
+      await hangUp(await dialHttp2({ ...common, ...proxy, address, signal, tls }));
+      return `TLS verified for h2.cftunnel.com${edgeProxy === undefined ? "" : ", through the edge proxy"}`;
     },
     dialQuic: async (address, signal) => {
       await hangUp(await dialQuic({ ...common, address, signal, tls: await quicTls, bindPort: 0 }));

@@ -54,6 +54,7 @@ function network(options: Partial<NetworkOptions> = {}): ReturnType<typeof netwo
   return networkPeers({
     cacert: undefined,
     edgeBindAddress: undefined,
+    edgeProxy: undefined,
     postQuantum: false,
     userAgent: "underpass/test",
     environment: {},
