@@ -27,3 +27,6 @@ export const MAX_OBJECT_IDENTIFIER = 64;
 /** RSA keys: below, they can be broken; above, one verification costs milliseconds. */
 export const MIN_RSA_BITS = 2048;
 export const MAX_RSA_BITS = 8192;
+
+/** 65537 has 3; a verification costs in proportion to it. */
+export const MAX_RSA_EXPONENT_BYTES = 4;

@@ -8,8 +8,9 @@ export class Transcript {
   #waiting: Buffer[] = [];
   #hash: Hash | undefined;
 
+  /** Keeps the message: it must not be changed afterwards. */
   add(message: Buffer): void {
-    if (this.#hash === undefined) this.#waiting.push(Buffer.from(message));
+    if (this.#hash === undefined) this.#waiting.push(message);
     else this.#hash.update(message);
   }
 

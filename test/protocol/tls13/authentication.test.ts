@@ -194,14 +194,17 @@ describe("CertificateVerify", () => {
   });
 
   it("of a key that TLS 1.3 has no scheme for is refused", () => {
-    for (const curve of ["P-521", "secp256k1"]) {
-      const keys = generateKeyPairSync("ec", { namedCurve: curve });
+    for (const [namedCurve, alert] of [
+      ["P-521", Alert.illegalParameter],
+      ["secp256k1", Alert.badCertificate],
+    ] as const) {
+      const keys = generateKeyPairSync("ec", { namedCurve });
       const own = leaf(INTERMEDIATE, { keys });
       const outcome = shake(
         { client: client(), server: server() },
         changing(Type.certificate, () => writeCertificate(EMPTY, [own.der, INTERMEDIATE.der])),
       );
-      expectRefused(outcome, Alert.illegalParameter);
+      expectRefused(outcome, alert);
     }
   });
 });

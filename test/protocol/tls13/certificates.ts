@@ -21,6 +21,8 @@ export interface Request {
   /** Default: itself. */
   readonly issuer?: Pick<Issued, "keys" | "subject"> | undefined;
   readonly keys?: Keys;
+  /** In the place of the public key. */
+  readonly spki?: Buffer;
   /** What the certificate says its issuer is called, if not what the issuer is called. */
   readonly issuerName?: string;
   readonly notBefore?: Date;
@@ -66,7 +68,13 @@ const DIGESTS: Readonly<Record<Signature, [hash: string | null, options: Signing
 };
 
 export const ecKeys = (namedCurve = "P-256"): Keys => generateKeyPairSync("ec", { namedCurve });
-export const rsaKeys = (modulusLength = 2048): Keys => generateKeyPairSync("rsa", { modulusLength });
+const rsa = new Map<number, Keys>();
+/** One for each length: they take long to make. */
+export function rsaKeys(modulusLength = 2048): Keys {
+  const keys = rsa.get(modulusLength) ?? generateKeyPairSync("rsa", { modulusLength });
+  rsa.set(modulusLength, keys);
+  return keys;
+}
 export const edKeys = (): Keys => generateKeyPairSync("ed25519");
 
 export function pemOf(bytes: Buffer): string {
@@ -135,7 +143,7 @@ export function issue(request: Request): Issued {
     commonName(request.issuerName ?? issuer.subject),
     der.sequence(der.time(request.notBefore ?? at(-10)), der.time(request.notAfter ?? at(10))),
     commonName(subject),
-    keys.publicKey.export({ type: "spki", format: "der" }),
+    request.spki ?? keys.publicKey.export({ type: "spki", format: "der" }),
     ...(version === 0 ? [] : [der.explicit(3, der.sequence(...extensions))]),
   );
   const [hash, options] = DIGESTS[signature];

@@ -97,6 +97,14 @@ function below(extensions: readonly Buffer[], list: readonly Buffer[] = [dns(NAM
   return { chain: [leaf(middle, { extensions: [...SERVER, names(...list)] }), middle], roots: [R] };
 }
 
+/** An authority with a name of its own, below one that is limited to `example.test`. */
+function belowNamed(own: Buffer): Case {
+  const limited = nameConstraints([dns("example.test")]);
+  const upper = authority(R, "Upper", { extensions: [basicConstraints(true), keyUsage(5), limited] });
+  const lower = authority(upper, "Lower", { extensions: [basicConstraints(true), keyUsage(5), names(own)] });
+  return { chain: [leaf(lower), lower, upper], roots: [R] };
+}
+
 const named = (...list: readonly Buffer[]): Case => ({
   chain: [leaf(I, { extensions: [...SERVER, names(...list)] }), I],
   roots: [R],
@@ -234,6 +242,8 @@ const TABLE: readonly (readonly [string, Case, number | "ok"])[] = [
   ["another address", { ...named(ip(192, 0, 2, 8)), name: "192.0.2.7" }, BAD],
   ["an address written as a DNS name", { ...named(dns("192.0.2.7")), name: "192.0.2.7" }, BAD],
   // Name constraints.
+  ["an authority below with a name that is not permitted", belowNamed(dns("other.test")), BAD],
+  ["an authority below with a permitted name", belowNamed(dns("ca.example.test")), "ok"],
   ["a permitted name", below([nameConstraints([dns("example.test")])]), "ok"],
   ["a name that is not permitted", below([nameConstraints([dns("other.test")])]), BAD],
   [

@@ -1,13 +1,15 @@
 /** Reading certificates; the bounds of looking for a path. */
 import { execFileSync } from "node:child_process";
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import tls from "node:tls";
 import { afterAll, describe, expect, it } from "vitest";
 import * as der from "../../../src/mock-edge/der.ts";
+import { CLOUDFLARE_ROOTS } from "../../../src/edge/cloudflare-roots.ts";
 import { Alert } from "../../../src/protocol/tls13/errors.ts";
+import { writeCertificate } from "../../../src/protocol/tls13/handshake-messages.ts";
 import { MAX_CHAIN_CERTIFICATES, MAX_NAME_COMPARISONS } from "../../../src/protocol/tls13/limits.ts";
 import { parseCertificate } from "../../../src/protocol/tls13/x509/certificate.ts";
 import { verifyChain } from "../../../src/protocol/tls13/x509/chain.ts";
@@ -30,10 +32,11 @@ import {
   names,
   NOW,
   root,
+  rsaKeys,
   SERVER,
   usages,
 } from "./certificates.ts";
-import { alertOf, client, completed, server, shake } from "./rig.ts";
+import { alertOf, changing, client, completed, INTERMEDIATE, expectRefused, ROOT, server, shake, Type } from "./rig.ts";
 
 const verdict = (chain: readonly Issued[], roots: readonly Issued[], time = NOW): number | "ok" =>
   alertOf(() =>
@@ -231,7 +234,104 @@ describe("a certificate", () => {
   });
 });
 
+describe("a key", () => {
+  const RSA = der.sequence(der.objectIdentifier("1.2.840.113549.1.1.1"), Buffer.from("0500", "hex"));
+  const rsa = (modulus: Buffer, exponent: Buffer): Buffer =>
+    der.sequence(RSA, der.bitString(der.sequence(der.integer(modulus), der.integer(exponent))));
+  const odd = (bytes: number): Buffer =>
+    Buffer.concat([Buffer.of(0xc1), Buffer.alloc(bytes - 2, 0x55), Buffer.of(0xb7)]);
+  const E = Buffer.of(1, 0, 1);
+  const ec = (curve: string, point: Buffer): Buffer =>
+    der.sequence(
+      der.sequence(der.objectIdentifier("1.2.840.10045.2.1"), der.objectIdentifier(curve)),
+      der.bitString(point),
+    );
+  const P256 = "1.2.840.10045.3.1.7";
+  const KEYS = {
+    x25519: () => generateKeyPairSync("x25519"),
+    x448: () => generateKeyPairSync("x448"),
+    ed448: () => generateKeyPairSync("ed448"),
+  };
+  const spkiOf = (type: keyof typeof KEYS): Buffer => KEYS[type]().publicKey.export({ type: "spki", format: "der" });
+
+  it.each<[string, Buffer]>([
+    ["RSA with 1024 bits", rsa(odd(128), E)],
+    ["RSA with 2040 bits", rsa(odd(255), E)],
+    ["RSA with 8200 bits", rsa(odd(1025), E)],
+    ["RSA with 65536 bits", rsa(odd(8192), E)],
+    ["RSA with no modulus", rsa(Buffer.of(0), E)],
+    ["P-256 off the curve", ec(P256, Buffer.concat([Buffer.of(4), Buffer.alloc(64, 7)]))],
+    // Over this one Node.js 20 and 22 end the process when they are asked for its details.
+    ["P-256 at infinity", ec(P256, Buffer.of(0))],
+    ["P-256 compressed", ec(P256, Buffer.concat([Buffer.of(2), Buffer.alloc(32, 7)]))],
+    ["P-256 with a coordinate missing", ec(P256, Buffer.concat([Buffer.of(4), Buffer.alloc(63, 7)]))],
+    [
+      "P-256 with a curve of its own",
+      der.sequence(
+        der.sequence(der.objectIdentifier("1.2.840.10045.2.1"), der.sequence()),
+        der.bitString(Buffer.alloc(65, 4)),
+      ),
+    ],
+    [
+      "a negative RSA modulus",
+      der.sequence(
+        RSA,
+        der.bitString(der.sequence(Buffer.concat([Buffer.from("02820100", "hex"), odd(256)]), der.integer(E))),
+      ),
+    ],
+    [
+      "RSA-PSS with SHA-1 by default",
+      der.sequence(
+        der.sequence(der.objectIdentifier("1.2.840.113549.1.1.10"), der.sequence()),
+        der.bitString(der.sequence(der.integer(odd(256)), der.integer(E))),
+      ),
+    ],
+    [
+      "Ed25519 cut off",
+      der.sequence(der.sequence(der.objectIdentifier("1.3.101.112")), der.bitString(Buffer.alloc(31, 1))),
+    ],
+    [
+      "a bit string that is not whole bytes",
+      der.sequence(RSA, der.bitString(der.sequence(der.integer(odd(256)), der.integer(E)), 1)),
+    ],
+    ["P-256 without a point", ec(P256, Buffer.alloc(0))],
+    ["a curve that nobody knows", ec("1.2.3.4.5", Buffer.concat([Buffer.of(4), Buffer.alloc(64, 7)]))],
+    [
+      "an algorithm that nobody knows",
+      der.sequence(der.sequence(der.objectIdentifier("1.2.3.4")), der.bitString(Buffer.alloc(32))),
+    ],
+    ["nothing", der.sequence()],
+    ["not a key", der.octetString(Buffer.alloc(3))],
+    ["X25519, which can't sign", spkiOf("x25519")],
+    ["Ed448, which was not offered", spkiOf("ed448")],
+    ["RSA with an exponent of one", rsa(odd(256), Buffer.of(1))],
+    ["RSA with an even exponent", rsa(odd(256), Buffer.of(2))],
+    ["RSA with an exponent as long as the modulus", rsa(odd(256), odd(256))],
+  ])("%s, of a server, is refused, whoever vouches for it", (_name, spki) => {
+    const own = leaf(INTERMEDIATE, { spki });
+    const meddle = changing(Type.certificate, () => writeCertificate(Buffer.alloc(0), [own.der, INTERMEDIATE.der]));
+    const outcome = shake({ client: client(), server: server() }, meddle);
+    expectRefused(outcome, Alert.badCertificate);
+  });
+
+  it("of an authority is looked at as well", () => {
+    const weak = root("Weak", { keys: rsaKeys(1024) });
+    expect(verdict([leaf(weak)], [weak])).toBe(Alert.badCertificate);
+    const none = authority(ROOT, "Intermediate", { spki: spkiOf("x448") });
+    expect(verdict([leaf(INTERMEDIATE), none], [ROOT])).toBe(Alert.badCertificate);
+  });
+});
+
 describe("trust anchors", () => {
+  it("are Cloudflare's for the edge", () => {
+    const anchors = [...trustAnchors([CLOUDFLARE_ROOTS]).values()].flat();
+    expect(anchors).toHaveLength(3);
+    for (const { extensions, notBefore, notAfter, version } of anchors) {
+      expect(extensions).toMatchObject({ authority: { isAuthority: true }, unknownCritical: [] });
+      expect([version, notBefore < NOW, notAfter > NOW]).toEqual([2, true, true]);
+    }
+  });
+
   it("are read from one text with several, with lines of any length and words between", () => {
     const [first, second] = [root("One"), root("Two")];
     const text = `# roots\n${first.pem.replaceAll("\n", "\r\n")}\nsubject=Two\n${second.pem.replace(/\n(?!-)(?=[A-Za-z\d+/])/g, " ")}`;
@@ -382,8 +482,8 @@ describe("a chain that OpenSSL makes", () => {
   it.each<[string, readonly string[], readonly string[], readonly string[], readonly string[]]>([
     ["ECDSA P-256", EC, EC, EC, []],
     ["ECDSA P-384, signed with SHA-384", P384, P384, P384, ["-sha384"]],
-    ["RSA, signed with SHA-512", RSA, RSA, RSA, ["-sha512"]],
-    ["Ed25519 and mixed", RSA, P384, ED25519, []],
+    ["RSA, signed with SHA-512", RSA, EC, RSA, ["-sha512"]],
+    ["Ed25519 and mixed", EC, P384, ED25519, []],
     ["a key for RSA-PSS alone", EC, EC, RSA_PSS, []],
   ])("of %s is taken, and its key signs", (_name, top, middle, own, sign) => {
     make("root", top, undefined, ROOT_EXTENSIONS, sign);

@@ -4,10 +4,9 @@
  *   Certificate = SEQUENCE { tbsCertificate, signatureAlgorithm, BIT STRING signature }
  *   tbsCertificate = SEQUENCE { [0] version, serial, signatureAlgorithm, issuer, validity, subject, publicKey, [1], [2], [3] extensions }
  *
- * What Node.js does not tell of a certificate is read here; keys and signatures are its business.
+ * What Node.js does not tell of a certificate is read here; signatures are its business.
  */
 import { type KeyObject, X509Certificate } from "node:crypto";
-import { MAX_RSA_BITS, MIN_RSA_BITS } from "../limits.ts";
 import { badCertificate, DerReader, Tag } from "./der-reader.ts";
 import { type GeneralName, type NameConstraints, readGeneralNames, readNameConstraints } from "./names.ts";
 
@@ -22,6 +21,8 @@ export interface Certificate {
   readonly signatureAlgorithm: string;
   /** 0 for version 1. */
   readonly version: number;
+  /** SubjectPublicKeyInfo, as it is encoded. */
+  readonly publicKey: Buffer;
   readonly extensions: CertificateExtensions;
 }
 
@@ -71,13 +72,13 @@ export function parseCertificate(der: Buffer): Certificate {
   const notAfter = validity.time();
   validity.end();
   const subject = tbs.read(Tag.sequence).raw;
-  tbs.read(Tag.sequence);
+  const publicKey = tbs.read(Tag.sequence).raw;
   for (const tag of UNIQUE_ID_TAGS) tbs.optional(tag);
   const field = tbs.optional(EXTENSIONS_TAG);
   tbs.end();
   const signatureAlgorithm = readSignatureAlgorithm(new DerReader(algorithm.content));
   const extensions = field === undefined ? { names: [], unknownCritical: [] } : readExtensions(field.content);
-  return { der, issuer, subject, notBefore, notAfter, signatureAlgorithm, version, extensions };
+  return { der, issuer, subject, notBefore, notAfter, signatureAlgorithm, version, publicKey, extensions };
 }
 
 /** AlgorithmIdentifier = SEQUENCE { OBJECT IDENTIFIER, parameters }; those of RSA-PSS begin with [0] hash DEFAULT SHA-1 (RFC 4055 § 3.1). */
@@ -142,21 +143,6 @@ function readExtension(oid: string, value: DerReader, found: Mutable<Certificate
     default:
       return false;
   }
-}
-
-/** The key of a certificate, if it is one that is strong enough. */
-export function publicKeyOf({ der }: Certificate): KeyObject {
-  let key: KeyObject;
-  try {
-    key = new X509Certificate(der).publicKey;
-  } catch (cause) {
-    throw badCertificate("has no usable key", { cause });
-  }
-  const { modulusLength } = key.asymmetricKeyDetails ?? {};
-  if (modulusLength !== undefined && (modulusLength < MIN_RSA_BITS || modulusLength > MAX_RSA_BITS)) {
-    throw badCertificate(`has an RSA key of ${modulusLength} bits; ${MIN_RSA_BITS} to ${MAX_RSA_BITS} are taken`);
-  }
-  return key;
 }
 
 /** Whether `issuer`'s key made the signature. */

@@ -5,9 +5,10 @@
 import type { KeyObject } from "node:crypto";
 import { Alert, TlsAlertError } from "../errors.ts";
 import { MAX_NAME_COMPARISONS, MAX_PATH_LENGTH, MAX_SIGNATURE_CHECKS } from "../limits.ts";
-import { type Certificate, isSignedBy, parseCertificate, publicKeyOf } from "./certificate.ts";
+import { type Certificate, isSignedBy, parseCertificate } from "./certificate.ts";
 import { badCertificate } from "./der-reader.ts";
 import { expectPermitted, type GeneralName, type NameConstraints, namesServer } from "./names.ts";
+import { readPublicKey } from "./public-key.ts";
 import { nameKey, type TrustAnchors } from "./trust-anchors.ts";
 
 export interface ChainRequest {
@@ -44,7 +45,7 @@ export function verifyChain(request: ChainRequest): KeyObject {
   const [leaf, ...others] = request.chain.map(parseCertificate);
   if (leaf === undefined) throw badCertificate("is missing");
   expectLeaf(leaf, request);
-  const key = publicKeyOf(leaf);
+  const key = readPublicKey(leaf.publicKey);
   new PathSearch(others, request).search(leaf);
   return key;
 }
@@ -169,7 +170,7 @@ class PathSearch {
     }
     this.#checks++;
     if (this.#checks > MAX_SIGNATURE_CHECKS) throw badCertificate("has too many authorities of one name");
-    if (!isSignedBy(certificate, publicKeyOf(issuer))) {
+    if (!isSignedBy(certificate, readPublicKey(issuer.publicKey))) {
       // Another authority of that name: as good as an unknown one.
       throw new TlsAlertError(
         Alert.unknownCa,

@@ -92,6 +92,14 @@ export class DerReader {
     return content.length > 4 ? Number.MAX_SAFE_INTEGER : content.readUIntBE(0, content.length);
   }
 
+  /** Its bytes, without zeros before them. */
+  positiveInteger(): Buffer {
+    const { content } = this.read(Tag.integer);
+    const bytes = content[0] === 0 ? content.subarray(1) : content;
+    if (bytes.length === 0 || bytes[0] === 0 || (content[0] ?? 0) >= 0x80) throw malformed();
+    return bytes;
+  }
+
   /** Dotted. */
   objectIdentifier(): string {
     const { content } = this.read(Tag.objectIdentifier);

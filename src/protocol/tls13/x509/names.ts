@@ -71,7 +71,7 @@ function matches(pattern: string, serverName: string): boolean {
   if (!pattern.startsWith("*.")) return pattern === serverName;
   const suffix = pattern.slice(1);
   const dot = serverName.indexOf(".");
-  return dot > 0 && suffix.slice(1).includes(".") && !suffix.includes("*") && serverName.slice(dot) === suffix;
+  return dot > 0 && suffix.slice(1).includes(".") && serverName.slice(dot) === suffix;
 }
 
 /** Throws when `names`, of a certificate below, are not within an authority's constraints. */
