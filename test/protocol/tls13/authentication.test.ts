@@ -9,6 +9,7 @@ import {
   basicConstraints,
   CLIENT_AUTH,
   dns,
+  type Issued,
   keyUsage,
   leaf,
   NAME,
@@ -34,6 +35,7 @@ import {
   server,
   type ServerChange,
   shake,
+  refusal,
 } from "./rig.ts";
 
 const EMPTY = Buffer.alloc(0);
@@ -70,6 +72,19 @@ describe("a server that is not whom it says", () => {
     ["with a short RSA key", identity(leaf(INTERMEDIATE, { keys: rsaKeys(1024) }), INTERMEDIATE), Alert.badCertificate],
   ] satisfies [string, ServerChange, number][])("%s is refused", (_name, change, alert) => {
     expectRefused(withServer(change), alert);
+  });
+
+  it("is refused with words that help", () => {
+    const many = ["a.test", "b.test", "evil\u001b[2J.test", "c.test", "d.test"].map(dns);
+    const wordsOf = (own: Issued): string | undefined => refusal(withServer(identity(own, INTERMEDIATE)))?.message;
+    expect(wordsOf(leaf(INTERMEDIATE, { extensions: [...SERVER, names(...many)] }))).toBe(
+      "the server's certificate is for a.test, b.test, c.test, …, not for edge.example.test; does something intercept TLS here?",
+    );
+    expect(wordsOf(leaf(INTERMEDIATE, { extensions: SERVER }))).toContain("is for nobody, not for edge.example.test");
+    expect(wordsOf(leaf(INTERMEDIATE, { notAfter: at(-1) }))).toBe(
+      "a certificate of the server's chain was not valid after 2026-05-31T12:00:00.000Z; is this machine's clock right?",
+    );
+    expect(wordsOf(leaf(INTERMEDIATE, { notBefore: at(1) }))).toContain("is not valid before 2026-06-02T12:00:00.000Z");
   });
 
   it("is told from the right one by address too", () => {

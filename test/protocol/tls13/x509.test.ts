@@ -247,6 +247,8 @@ describe("a key", () => {
       der.bitString(point),
     );
   const P256 = "1.2.840.10045.3.1.7";
+  const point = ecKeys().publicKey.export({ type: "spki", format: "der" }).subarray(-65);
+  const hybrid = Buffer.concat([Buffer.of(6 + ((point[64] ?? 0) & 1)), point.subarray(1)]);
   const KEYS = {
     x25519: () => generateKeyPairSync("x25519"),
     x448: () => generateKeyPairSync("x448"),
@@ -263,6 +265,7 @@ describe("a key", () => {
     ["P-256 off the curve", ec(P256, Buffer.concat([Buffer.of(4), Buffer.alloc(64, 7)]))],
     // Over this one Node.js 20 and 22 end the process when they are asked for its details.
     ["P-256 at infinity", ec(P256, Buffer.of(0))],
+    ["P-256 in hybrid form", ec(P256, hybrid)],
     ["P-256 compressed", ec(P256, Buffer.concat([Buffer.of(2), Buffer.alloc(32, 7)]))],
     ["P-256 with a coordinate missing", ec(P256, Buffer.concat([Buffer.of(4), Buffer.alloc(63, 7)]))],
     [

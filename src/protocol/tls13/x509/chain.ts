@@ -7,7 +7,7 @@ import { Alert, TlsAlertError } from "../errors.ts";
 import { MAX_NAME_COMPARISONS, MAX_PATH_LENGTH, MAX_SIGNATURE_CHECKS } from "../limits.ts";
 import { type Certificate, isSignedBy, parseCertificate } from "./certificate.ts";
 import { badCertificate } from "./der-reader.ts";
-import { expectPermitted, type GeneralName, type NameConstraints, namesServer } from "./names.ts";
+import { expectPermitted, type GeneralName, type NameConstraints, namesServer, printedNames } from "./names.ts";
 import { readPublicKey } from "./public-key.ts";
 import { nameKey, type TrustAnchors } from "./trust-anchors.ts";
 
@@ -58,23 +58,29 @@ function expectLeaf(leaf: Certificate, { serverName, time }: ChainRequest): void
     throw new TlsAlertError(Alert.unsupportedCertificate, "the server's certificate is not for signatures (key usage)");
   }
   if (!namesServer(names, serverName)) {
-    throw new TlsAlertError(Alert.badCertificate, `the server's certificate is not for ${serverName}`);
+    const message = `the server's certificate is for ${printedNames(names)}, not for ${serverName}; does something intercept TLS here?`;
+    throw new TlsAlertError(Alert.badCertificate, message);
   }
 }
 
 function expectValid({ notBefore, notAfter, extensions }: Certificate, time: number): void {
   // In this form a clock that is no number is refused too.
   if (!(time >= notBefore)) {
-    throw new TlsAlertError(Alert.certificateExpired, "a certificate of the server's chain is not valid yet");
+    throw outOfDate("is not valid before", notBefore);
   }
   if (!(time <= notAfter)) {
-    throw new TlsAlertError(Alert.certificateExpired, "a certificate of the server's chain has expired");
+    throw outOfDate("was not valid after", notAfter);
   }
   const [unknown] = extensions.unknownCritical;
   if (unknown !== undefined) {
     const message = `a certificate of the server's chain has the critical extension ${unknown}, which is not known here`;
     throw new TlsAlertError(Alert.unsupportedCertificate, message);
   }
+}
+
+function outOfDate(how: string, limit: number): TlsAlertError {
+  const message = `a certificate of the server's chain ${how} ${new Date(limit).toISOString()}; is this machine's clock right?`;
+  return new TlsAlertError(Alert.certificateExpired, message);
 }
 
 /** An authority's limits what is below it too. */
@@ -105,7 +111,10 @@ class PathSearch {
     if (this.#isAnchor(leaf) || this.#climb([leaf])) return;
     throw (
       this.#reason ??
-      new TlsAlertError(Alert.unknownCa, "the server's certificate comes from an authority that is not trusted")
+      new TlsAlertError(
+        Alert.unknownCa,
+        "the server's certificate comes from an authority that is not trusted; does something intercept TLS here?",
+      )
     );
   }
 
@@ -174,7 +183,7 @@ class PathSearch {
       // Another authority of that name: as good as an unknown one.
       throw new TlsAlertError(
         Alert.unknownCa,
-        "a certificate of the server's chain was not signed by the authority it names",
+        "a certificate of the server's chain was not signed by the trusted authority it names; does something intercept TLS here?",
       );
     }
   }

@@ -13,6 +13,7 @@ export interface NameConstraints {
   readonly excluded: readonly GeneralName[];
 }
 
+const MAX_PRINTED_NAMES = 3;
 const DNS_TAG = 0x82;
 const IP_TAG = 0x87;
 const PERMITTED_TAG = 0xa0;
@@ -64,6 +65,16 @@ export function namesServer(names: readonly GeneralName[], serverName: string): 
     if (name.kind === "ip") return address?.equals(name.bytes) === true;
     return name.kind === "dns" && address === undefined && matches(name.name, serverName);
   });
+}
+
+/** A few of the names, for people; nothing that could rewrite a terminal. */
+export function printedNames(names: readonly GeneralName[]): string {
+  const readable = names.flatMap((name) =>
+    name.kind === "dns" && /^[\w.*-]{1,253}$/.test(name.name) ? [name.name] : [],
+  );
+  if (readable.length === 0) return "nobody";
+  const shown = readable.slice(0, MAX_PRINTED_NAMES).join(", ");
+  return readable.length > MAX_PRINTED_NAMES ? `${shown}, …` : shown;
 }
 
 /** A wildcard is a whole first label, stands for one label, and has two labels behind it at least: `*.com` is for nobody. */
