@@ -8,18 +8,25 @@
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** One metric with all its label values. A metric without labels stands at 0 from the start. */
-export class Metric {
+/** What a metric is, without its values. */
+export interface MetricFamily {
   readonly name: string;
-  readonly #help: string;
-  readonly #type: "counter" | "gauge";
+  readonly help: string;
+  readonly type: "counter" | "gauge";
+}
+
+/** One metric with all its label values. A metric without labels stands at 0 from the start. */
+export class Metric implements MetricFamily {
+  readonly name: string;
+  readonly help: string;
+  readonly type: "counter" | "gauge";
   /** The rendered labels, `{a="b"}` or nothing, to the number. */
   readonly #values = new Map<string, number>();
 
   constructor(name: string, help: string, type: "counter" | "gauge", labelled: boolean) {
     this.name = name;
-    this.#help = help;
-    this.#type = type;
+    this.help = help;
+    this.type = type;
     if (!labelled) this.#values.set("", 0);
   }
 
@@ -34,7 +41,7 @@ export class Metric {
 
   render(): string {
     if (this.#values.size === 0) return "";
-    const lines = [`# HELP ${this.name} ${this.#help}`, `# TYPE ${this.name} ${this.#type}`];
+    const lines = [`# HELP ${this.name} ${this.help}`, `# TYPE ${this.name} ${this.type}`];
     for (const [labels, value] of this.#values) lines.push(`${this.name}${labels} ${value}`);
     return `${lines.join("\n")}\n`;
   }
@@ -50,6 +57,11 @@ export class Registry {
 
   gauge(name: string, help: string, labelled = false): Metric {
     return this.#add(new Metric(name, help, "gauge", labelled));
+  }
+
+  /** Every metric there is, those without a value yet too. */
+  get families(): readonly MetricFamily[] {
+    return this.#metrics;
   }
 
   /** Called before each rendering, for what is cheaper to look up than to follow. */

@@ -1,7 +1,7 @@
 /** The numbers of one tunnel, under cloudflared's names where it has the same ones (operations § 9.1). */
 import type { DatagramObserver, OutcomeClass, RequestObserver, RequestOutcome } from "../types.ts";
 import { DatagramMetrics } from "./datagram-metrics.ts";
-import { type Metric, Registry } from "./metrics.ts";
+import { type Metric, type MetricFamily, Registry } from "./metrics.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
 
 /** Outcomes that cloudflared counts as errors of proxying to the origin. */
@@ -95,6 +95,10 @@ export class TunnelMetrics implements RequestObserver {
       this.#haConnections.set(active);
       this.#registeredNow.set(registered);
     });
+  }
+
+  get families(): readonly MetricFamily[] {
+    return this.#registry.families;
   }
 
   render(): string {
