@@ -159,6 +159,16 @@ describe("HelloRetryRequest", () => {
     expect(second.includes(cookie)).toBe(true);
   });
 
+  it("is spared where the client's share will do, whatever the server would rather have", () => {
+    const outcome = shake({
+      client: client({ groups: ["X25519", "P-256"] }),
+      server: server({ groups: ["P-256", "X25519"] }),
+    });
+    expectAgreement(outcome);
+    expect(retries(outcome)).toBe(0);
+    expect(outcome.client.at(-1)).toMatchObject({ group: "X25519" });
+  });
+
   it("is refused a second time", () => {
     const twice: Meddler = (from, message, index) =>
       from === "server" && index === 1 ? [message, message] : [message];

@@ -1,4 +1,5 @@
 /** Bytes that nobody meant: whatever comes, a handshake goes on or ends with an alert, at once; and nothing changed is ever taken for whole. */
+import { generateKeyPairSync } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Alert } from "../../../src/protocol/tls13/errors.ts";
@@ -7,10 +8,12 @@ import type { NamedGroup } from "../../../src/protocol/tls13/session.ts";
 import { parseCertificate } from "../../../src/protocol/tls13/x509/certificate.ts";
 import { verifyChain } from "../../../src/protocol/tls13/x509/chain.ts";
 import { DerReader } from "../../../src/protocol/tls13/x509/der-reader.ts";
+import { readPublicKey } from "../../../src/protocol/tls13/x509/public-key.ts";
 import { trustAnchors } from "../../../src/protocol/tls13/x509/trust-anchors.ts";
 import {
   AUTHORITY,
   dns,
+  ecKeys,
   edKeys,
   extension,
   ip,
@@ -212,6 +215,28 @@ describe("certificates that were changed", () => {
         },
       ),
       { numRuns: 3000, seed: 5280 },
+    );
+  });
+
+  it("have keys that are read or refused, and of which Node.js can tell (it ends the process over some)", () => {
+    const spki = [
+      ecKeys(),
+      ecKeys("P-384"),
+      edKeys(),
+      rsaKeys(),
+      generateKeyPairSync("rsa-pss", { modulusLength: 2048, hashAlgorithm: "sha256", mgf1HashAlgorithm: "sha256" }),
+    ].map(({ publicKey }) => publicKey.export({ type: "spki", format: "der" }));
+    fc.assert(
+      fc.property(fc.constantFrom(...spki), fc.array(mutation, { maxLength: 3 }), (bytes, changes) => {
+        const changed = changes.reduce(mutate, bytes);
+        const verdict = alertOf(() => {
+          const key = readPublicKey(changed);
+          expect(["ec", "ed25519", "rsa", "rsa-pss"]).toContain(key.asymmetricKeyType);
+          expect(key.asymmetricKeyDetails).toBeDefined();
+        });
+        if (changed.equals(bytes)) expect(verdict).toBe("ok");
+      }),
+      { numRuns: 2000, seed: 8017 },
     );
   });
 
