@@ -188,6 +188,20 @@ describe("the ClientHello after a HelloRetryRequest", () => {
     expect(alertOf(() => session.receive("initial", again))).toBe(Alert.illegalParameter);
   });
 
+  it("may have another pre-shared key (RFC 8446 § 4.1.2)", () => {
+    const session = server({ groups: ["P-256"] });
+    const peer = client();
+    const [first] = peer.start();
+    if (first?.kind !== "send") throw new Error("no ClientHello");
+    const keyed = (bytes: Buffer, key: number): Buffer =>
+      editHello(bytes, (parts) => parts.extensions?.push([45, Buffer.of(1, 1)], [41, Buffer.of(key)]));
+    const [retry] = session.receive("initial", keyed(first.bytes, 1));
+    if (retry?.kind !== "send") throw new Error("no HelloRetryRequest");
+    const [again] = peer.receive("initial", retry.bytes);
+    if (again?.kind !== "send") throw new Error("no second ClientHello");
+    expect(alertOf(() => session.receive("initial", keyed(again.bytes, 2)))).toBe("ok");
+  });
+
   it("may have padding more or less (RFC 8446 § 4.1.2)", () => {
     // The server goes on; the client notices that its words were changed.
     const outcome = shake(
