@@ -13,7 +13,7 @@ const RECEIVE_BUFFER_BYTES = 4 << 20;
 /** Drives one connection: `wake` after whatever gave it something to send. */
 export class QuicPump {
   readonly connection: QuicConnection;
-  readonly #send: (datagram: Buffer) => void;
+  readonly #send: (datagrams: readonly Buffer[]) => boolean;
   readonly #onClosed: () => void;
   #scheduled = false;
   #closed = false;
@@ -21,8 +21,11 @@ export class QuicPump {
   #timer: NodeJS.Timeout | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
 
-  /** @param onClosed called once, when the connection needs its socket no more */
-  constructor(connection: QuicConnection, send: (datagram: Buffer) => void, onClosed: () => void) {
+  /**
+   * @param send true when all have left: none is still in a queue
+   * @param onClosed called once, when the connection needs its socket no more
+   */
+  constructor(connection: QuicConnection, send: (datagrams: readonly Buffer[]) => boolean, onClosed: () => void) {
     this.connection = connection;
     this.#send = send;
     this.#onClosed = onClosed;
@@ -54,7 +57,8 @@ export class QuicPump {
     const deadline = connection.deadline();
     if (deadline !== undefined && now >= deadline) connection.onTimeout(now);
     // One burst a turn: acknowledgements that wait in the socket make the next one better.
-    for (const datagram of connection.send(now)) this.#send(datagram);
+    const datagrams = connection.send(now);
+    if (datagrams.length > 0 && this.#send(datagrams)) connection.recycle();
     this.#arm();
   }
 
@@ -139,14 +143,26 @@ function bindAndConnect({ ip, port, bindAddress }: ClientSocketOptions, bindPort
   });
 }
 
-/** Sends on a connected socket. What the system says of a datagram is a hint, and loss is found by the connection itself. */
-export function sender(socket: dgram.Socket): (datagram: Buffer) => void {
+/**
+ * Sends on a connected socket. What the system says of a datagram is a hint, and loss is found by the connection itself.
+ * @param listener gives who is to be told what the system says, as long as that is of interest: it costs an object a datagram
+ */
+export function sender(
+  socket: dgram.Socket,
+  listener: () => ((error: Error | null) => void) | undefined,
+): (datagrams: readonly Buffer[]) => boolean {
   socket.on("error", () => {});
-  return (datagram) => {
+  return (datagrams) => {
     try {
-      socket.send(datagram);
+      const told = listener();
+      for (const datagram of datagrams) {
+        if (told === undefined) socket.send(datagram);
+        else socket.send(datagram, told);
+      }
+      return socket.getSendQueueCount() === 0;
     } catch {
       // Closed meanwhile.
+      return false;
     }
   };
 }
@@ -221,7 +237,11 @@ export class QuicServerSocket {
     if (pump === undefined) {
       pump = new QuicPump(
         connection,
-        (bytes) => this.#send(connection, bytes),
+        (datagrams) => {
+          for (const datagram of datagrams) this.#send(connection, datagram);
+          // Looking an address up may take a turn.
+          return false;
+        },
         () => {
           this.#pumps.delete(connection);
           this.#endpoint.forget(connection);

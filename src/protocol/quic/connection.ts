@@ -108,6 +108,11 @@ export class QuicConnection {
     return datagrams;
   }
 
+  /** Nobody needs what `send` returned last any more: its memory may be written again. It need not be called. */
+  recycle(): void {
+    this.#sender.recycle();
+  }
+
   /** When `onTimeout`, or `send` where that is in the past, wants to be called; undefined = never. */
   deadline(): number | undefined {
     const life = this.#life;

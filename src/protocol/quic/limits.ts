@@ -32,8 +32,8 @@ export const MAX_UNACKED_RETIREMENTS = 32;
 /** Datagrams that `send` builds before any goes out: measured best; more keeps the peer waiting, fewer wake it too often. */
 export const MAX_BURST = 64;
 
-/** Datagrams are made in blocks of this size: what the system has not sent yet keeps its block. */
-export const DATAGRAM_BLOCK_SIZE = 64 * 1024;
+/** Datagrams are made in blocks of this size, in which a burst finds room: what the system has not sent yet keeps its block. */
+export const DATAGRAM_BLOCK_SIZE = 96 * 1024;
 
 /** Datagrams whose keys are still to come (quic-go keeps 32): an Initial's answer overtaken by what follows it. */
 export const MAX_UNDECRYPTABLE = 16;
@@ -125,9 +125,12 @@ export const MERGED_PIECE_SIZE = 4096;
 export const MAX_CRYPTO_BUFFER = 64 * 1024;
 export const MAX_CRYPTO_PIECES = 64;
 
-/** Small writes share blocks of output: the first one, and those behind it. They live until they are acknowledged. */
-export const FIRST_SEND_BLOCK_SIZE = 1024;
+/** Small writes share blocks of output, each twice as large as the one before it, up to this size. */
 export const SEND_BLOCK_SIZE = 4096;
+
+/** Bulk fills blocks of this size; so many are kept for reuse. */
+export const BULK_BLOCK_SIZE = 64 * 1024;
+export const MAX_FREE_BULK_BLOCKS = 32;
 
 /** What a stream takes before its writer is paused; and where all streams have more waiting than MAX_UNSENT, or memory is short. */
 export const MAX_STREAM_UNSENT = 256 * 1024;

@@ -226,6 +226,7 @@ export class Pair {
         for (const bytes of Buffer.isBuffer(out) ? [out] : out)
           this.#flying.push({ at: this.now + this.#delay, to, bytes });
       }
+      from.recycle();
     }
   }
 

@@ -10,7 +10,8 @@ export class Closing {
 
   /** `datagram` undefined = nothing may be sent. */
   constructor(datagram: Buffer | undefined) {
-    this.#datagram = datagram;
+    // Where it was made, others will be.
+    this.#datagram = datagram === undefined ? undefined : Buffer.from(datagram);
     this.#pending = datagram !== undefined;
   }
 

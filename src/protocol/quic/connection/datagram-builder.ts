@@ -38,15 +38,25 @@ export class BuiltPacket {
 
 const NO_TOKEN = Buffer.alloc(0);
 
-/** Where the next datagram of any connection is made. It is never written again: the system may still hold what did not leave at once. */
+/**
+ * Where the next datagram of any connection is made. What was made stays as it is, as the system may still hold what did not leave at
+ * once, unless the last burst is recycled.
+ */
 let block = Buffer.alloc(0);
 let blockUsed = 0;
+
+/** The last burst of all, and where it began. */
+let lastBurst = 1;
+let burstBlock = block;
+let burstStart = 0;
 
 export class DatagramBuilder {
   readonly writer = new FrameWriter(block);
   readonly #keys: Keyring;
   readonly #unprotected = new HeaderBatch(MAX_BURST);
   #buffer = block;
+  /** Our last one; 0 = it is done with. */
+  #burst = 0;
   readonly #packets: readonly [BuiltPacket, BuiltPacket, BuiltPacket] = [
     new BuiltPacket(),
     new BuiltPacket(),
@@ -65,6 +75,17 @@ export class DatagramBuilder {
   /** Forgets what `protect` was not called for. */
   beginBurst(): void {
     this.#unprotected.clear();
+    this.#burst = ++lastBurst;
+    burstBlock = block;
+    burstStart = blockUsed;
+  }
+
+  /** Nobody holds a datagram of the last burst any more: the next one is made in its place. */
+  recycle(): void {
+    // Another connection's stands there by now.
+    if (this.#burst !== lastBurst) return;
+    this.#burst = 0;
+    blockUsed = block === burstBlock ? burstStart : 0;
   }
 
   begin(maxSize: number): void {

@@ -58,6 +58,11 @@ export class Sender {
     return datagrams;
   }
 
+  /** The datagrams of the last burst have left. */
+  recycle(): void {
+    this.#builder.recycle();
+  }
+
   #fill(datagrams: Buffer[]): void {
     while (datagrams.length < MAX_BURST) {
       // The probe goes first: who has much to send would never have room for it afterwards.

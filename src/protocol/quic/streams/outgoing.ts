@@ -3,10 +3,11 @@
  *
  *   0 ─ acknowledged, dropped ─ start ─ sent, some acknowledged, some lost ─ next ─ never sent ─ end
  *
- * Kept in blocks: large writes each in one, small ones together.
+ * Kept in blocks that writes share.
  */
 import type { FrameWriter } from "../frame-writer.ts";
-import { FIRST_SEND_BLOCK_SIZE, SEND_BLOCK_SIZE } from "../limits.ts";
+import { BULK_BLOCK_SIZE, SEND_BLOCK_SIZE } from "../limits.ts";
+import { giveBulkBlock, takeBulkBlock } from "./bulk-blocks.ts";
 import { Ranges } from "./ranges.ts";
 
 export class Outgoing {
@@ -44,14 +45,22 @@ export class Outgoing {
       chunk.copy(block, used, 0, taken);
       this.end += taken;
     }
-    if (taken === length) return;
-    // A head and a short body share a block; whoever writes little by little will go on so.
-    const size = Math.max(length - taken, last >= 0 ? SEND_BLOCK_SIZE : FIRST_SEND_BLOCK_SIZE);
-    const block = Buffer.allocUnsafe(size);
-    chunk.copy(block, 0, taken);
-    this.#blocks.push(block);
-    this.#starts.push(this.end);
-    this.end += length - taken;
+    while (taken < length) {
+      const block = this.#newBlock(length - taken);
+      const copied = chunk.copy(block, 0, taken);
+      this.#blocks.push(block);
+      this.#starts.push(this.end);
+      this.end += copied;
+      taken += copied;
+    }
+  }
+
+  #newBlock(length: number): Buffer {
+    // Bulk: memory that is used again, as what is allocated anew at such a rate keeps the collector busy.
+    if (length >= BULK_BLOCK_SIZE / 2 || this.end - this.start >= BULK_BLOCK_SIZE) return takeBulkBlock();
+    // Whoever writes little by little will go on so.
+    const last = this.#blocks.at(-1);
+    return Buffer.allocUnsafe(Math.max(length, Math.min(2 * (last?.length ?? 0), SEND_BLOCK_SIZE)));
   }
 
   /** Copies the bytes from `from` to `to` behind the frame head that was just written. */
@@ -110,6 +119,13 @@ export class Outgoing {
     this.onLost(this.start, this.next);
   }
 
+  /** Gives the memory back: nothing of what there is will be sent. */
+  release(): void {
+    for (const block of this.#blocks) giveBulkBlock(block);
+    this.#blocks = [];
+    this.#starts = [];
+  }
+
   #indexOf(offset: number): number {
     const starts = this.#starts;
     let low = 0;
@@ -124,13 +140,12 @@ export class Outgoing {
 
   #drop(): void {
     if (this.start === this.end) {
-      this.#blocks = [];
-      this.#starts = [];
+      this.release();
       return;
     }
     const first = this.#indexOf(this.start);
     if (first === 0) return;
-    this.#blocks.splice(0, first);
+    for (const block of this.#blocks.splice(0, first)) giveBulkBlock(block);
     this.#starts.splice(0, first);
   }
 }

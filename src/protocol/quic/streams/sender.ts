@@ -253,6 +253,7 @@ export class Sender {
 
   #clear(stream: Stream, side: SendSide): void {
     this.#unsent -= side.unsent;
+    side.bytes?.release();
     side.bytes = undefined;
     side.paused = false;
     side.blockedAt = -1;

@@ -248,10 +248,12 @@ export class World implements StreamHost {
       this.#touched = false;
       let sent = 0;
       for (const side of ["client", "server"] as const) {
-        for (const datagram of this.#connection(side).send(this.#now)) {
+        const connection = this.#connection(side);
+        for (const datagram of connection.send(this.#now)) {
           sent++;
-          this.#transmit(side, datagram);
+          this.#transmit(side, Buffer.from(datagram));
         }
+        connection.recycle();
       }
       if (sent === 0 && !this.#touched) return;
     }
