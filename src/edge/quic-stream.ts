@@ -25,6 +25,8 @@ const UNATTENDED: StreamSink = { onData() {}, onEnd() {}, onCancel() {}, onWrita
 export interface QuicStreamHost extends StreamHost {
   /** There is something to send. */
   wake(): void;
+  /** An origin has sent some. */
+  trailersDropped(): void;
 }
 
 export class QuicEdgeStream implements EdgeStream, QuicStreamSink {
@@ -63,7 +65,8 @@ export class QuicEdgeStream implements EdgeStream, QuicStreamSink {
   }
 
   /** Trailers have no place on this transport. */
-  end(): void {
+  end(trailers?: readonly HeaderField[]): void {
+    if (trailers !== undefined && trailers.length > 0) this.#host.trailersDropped();
     this.#write(EMPTY, true);
   }
 

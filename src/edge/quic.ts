@@ -84,6 +84,7 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
   #resolveSocketClosed!: () => void;
   readonly #socketClosed: Promise<void>;
   #closeReason: CloseReason | undefined;
+  #toldOfTrailers = false;
   #control: ByteChannel | undefined;
 
   constructor(socket: dgram.Socket, options: QuicDialOptions) {
@@ -123,7 +124,9 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
       },
       performance.now(),
     );
-    this.#pump = new QuicPump(this.#connection, sender(socket), () => {
+    const told = (error: Error | null): void => this.#refused(error);
+    const listener = () => (this.#connection.state === "handshaking" ? told : undefined);
+    this.#pump = new QuicPump(this.#connection, sender(socket, listener), () => {
       socket.close();
       this.#resolveSocketClosed();
     });
@@ -138,6 +141,7 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
       },
     };
     socket.on("message", (datagram) => this.#pump.receive(datagram));
+    socket.on("error", (error) => this.#refused(error));
     this.wake();
   }
 
@@ -182,6 +186,17 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
 
   defect(error: unknown): void {
     this.#logger.error("Request handler failed", { connIndex: this.connIndex, error });
+  }
+
+  trailersDropped(): void {
+    if (this.#toldOfTrailers) return;
+    this.#toldOfTrailers = true;
+    this.#logger.warn(
+      "An origin's trailers were dropped: QUIC has no place for them; protocol http2 carries them, and gRPC",
+      {
+        connIndex: this.connIndex,
+      },
+    );
   }
 
   #open(): ByteChannel | undefined {
@@ -230,6 +245,14 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
         edgeStream.abort();
       }
     }
+  }
+
+  /** An ICMP message that nobody listens there is worth a look at another address; once there is a connection, anyone may have sent it. */
+  #refused(error: Error | null): void {
+    if (this.#connection.state !== "handshaking" || error === null) return;
+    if (!("code" in error) || error.code !== "ECONNREFUSED") return;
+    this.#rejectReady(new Error("nothing listens there", { cause: error }));
+    void this.close({ kind: "error", error });
   }
 
   #gone(error: QuicConnectionError): void {

@@ -150,7 +150,7 @@ describe.concurrent.each(["http2", "quic"] as const)("over %s", (protocol) => {
         await new Promise((resolve) => blocker.close(resolve));
         const abort = new AbortController();
         const attempt = connect({ edge: `127.0.0.1:${port}`, signal: abort.signal });
-        await expect.poll(() => lines.some(([level]) => level === "warn"), { timeout: 12_000 }).toBe(true);
+        await expect.poll(() => lines.some(([level]) => level === "warn"), { timeout: 5_000 }).toBe(true);
         // Hundreds of turns of the loop in which another attempt could have been made.
         for (let i = 0; i < 500; i++) await new Promise((resolve) => setImmediate(resolve));
         expect(lines.filter(([level]) => level === "warn").length).toBeLessThan(4);

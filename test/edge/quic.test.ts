@@ -1,7 +1,6 @@
 /** The QUIC transport against the mock edge, over real sockets. */
-import http from "node:http";
+import dgram from "node:dgram";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { dialQuic, type QuicEdge } from "../../src/edge/quic.ts";
 import { createQuicTls } from "../../src/edge/quic-tls.ts";
@@ -108,21 +107,25 @@ describe("a QUIC connection to the edge", () => {
     await expect(dial()).rejects.toMatchObject({ code: "ERR_UNDERPASS_EDGE_QUIC" });
   });
 
-  it("fails where nothing answers", async () => {
-    const server = http.createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as AddressInfo;
-    const dialling = dialQuic({
+  async function dialPort(port: number): Promise<QuicEdge> {
+    return await dialQuic({
       connIndex: 0,
       address: { ip: "127.0.0.1", port, family: 4 },
       tls: await createQuicTls({ cacert: edge.caPem, postQuantum: false }),
       bindPort: 0,
-      signal: AbortSignal.timeout(300),
+      signal: AbortSignal.timeout(3_000),
       budget: createMemoryBudget(1 << 20),
       logger: silent,
     });
-    await expect(dialling).rejects.toMatchObject({ name: "TimeoutError" });
-    server.close();
+  }
+
+  it("fails at once where nobody listens, and with the signal where nothing answers", async () => {
+    const socket = dgram.createSocket("udp4").bind(0, "127.0.0.1");
+    await once(socket, "listening");
+    const { port } = socket.address();
+    await expect(dialPort(port)).rejects.toMatchObject({ name: "TimeoutError" });
+    await new Promise<void>((resolve) => socket.close(() => resolve()));
+    await expect(dialPort(port)).rejects.toMatchObject({ message: expect.stringContaining("nothing listens there") });
   });
 
   it("tells the connector when the edge closes", async () => {
