@@ -116,7 +116,11 @@ export class Interop {
       },
       performance.now(),
     );
-    const pump = new QuicPump(connection, sender(socket, () => undefined), () => socket.close());
+    const pump = new QuicPump(
+      connection,
+      sender(socket, () => undefined),
+      () => socket.close(),
+    );
     const wake = (): void => pump.wake();
     handler.connection = connection;
     handler.wake = wake;
