@@ -228,6 +228,8 @@ async function upload(pid: number, seconds: number): Promise<Measurement> {
       while (left > 0 && stream !== undefined) {
         const chunk = left >= UPLOAD_CHUNK.length ? UPLOAD_CHUNK : UPLOAD_CHUNK.subarray(0, left);
         left -= chunk.length;
+        // As they are taken: whole uploads end too rarely, and all at once.
+        bytes += chunk.length;
         if (!stream.write(chunk, left === 0)) return;
       }
     };
@@ -239,10 +241,7 @@ async function upload(pid: number, seconds: number): Promise<Measurement> {
     };
     const handler: ClientStreamHandler = {
       onData: (chunk) => stream?.consumed(chunk.length),
-      onEnd: () => {
-        bytes += UPLOAD_BYTES;
-        next();
-      },
+      onEnd: next,
       onCancel: () => {
         failed++;
       },
