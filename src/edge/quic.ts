@@ -7,12 +7,18 @@ import { randomBytes } from "node:crypto";
 import { FieldCache } from "../protocol/argotunnel/field-cache.ts";
 import { connectTarget } from "../protocol/argotunnel/request.ts";
 import { errorResponse } from "../protocol/argotunnel/response.ts";
-import { encodeStreamHead, RPC_SIGNATURE, StreamHeadReader } from "../protocol/argotunnel/stream-head.ts";
+import {
+  encodeStreamHead,
+  MAX_STREAM_HEAD_BYTES,
+  RPC_SIGNATURE,
+  StreamHeadReader,
+} from "../protocol/argotunnel/stream-head.ts";
 import { type ConnectRequest, connectRequestType, connectResponseType } from "../protocol/capnp/connect.ts";
 import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
 import { connectQuic } from "../protocol/quic/connection-client.ts";
 import type { QuicConnection } from "../protocol/quic/connection.ts";
 import type { QuicConnectionError } from "../protocol/quic/errors.ts";
+import { INITIAL_STREAM_WINDOW } from "../protocol/quic/limits.ts";
 import type { QuicStream } from "../protocol/quic/streams/types.ts";
 import type {
   ByteChannel,
@@ -267,12 +273,16 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
 
 type IncomingHead = NonNullable<ReturnType<StreamHeadReader<ConnectRequest>["receive"]>>;
 
-/** A stream whose head has not come whole. */
+/** Of a head that has not come whole, after which its stream's window lets all of the longest one come. */
+const LONG_HEAD_BYTES = INITIAL_STREAM_WINDOW / 2;
+
+/** A stream whose head has not come whole. It is taken as a whole, so that until then what is there of it counts as held. */
 class IncomingStream {
   readonly #stream: QuicStream;
   readonly #host: QuicStreamHost;
   readonly #onHead: (head: IncomingHead, rest: Buffer) => void;
-  readonly #reader = new StreamHeadReader(connectRequestType);
+  #reader: StreamHeadReader<ConnectRequest> | undefined = new StreamHeadReader(connectRequestType);
+  #received = 0;
 
   constructor(stream: QuicStream, host: QuicStreamHost, onHead: (head: IncomingHead, rest: Buffer) => void) {
     this.#stream = stream;
@@ -282,10 +292,14 @@ class IncomingStream {
 
   onData(chunk: Buffer): void {
     try {
-      const head = this.#reader.receive(chunk);
-      const taken = chunk.length - (head?.rest.length ?? 0);
-      this.#stream.consumed(taken);
-      if (head !== undefined) this.#onHead(head, head.rest);
+      const head = this.#reader?.receive(chunk);
+      this.#received += chunk.length;
+      if (head === undefined) {
+        if (this.#received > LONG_HEAD_BYTES) this.#widen();
+        return;
+      }
+      this.#stream.consumed(this.#received - head.rest.length);
+      this.#onHead(head, head.rest);
     } catch {
       // As the reference: a stream that does not begin as one is broken off, and the connection goes on.
       this.#breakOff();
@@ -306,9 +320,19 @@ class IncomingStream {
 
   onWritable(): void {}
 
-  onEvicted(): void {}
+  onEvicted(): void {
+    this.#reader = undefined;
+    this.#host.wake();
+  }
+
+  #widen(): void {
+    this.#stream.widen(MAX_STREAM_HEAD_BYTES);
+    this.#host.wake();
+  }
 
   #breakOff(): void {
+    // The stream may stay for as long as the edge does not end it.
+    this.#reader = undefined;
     this.#stream.reset(NO_ERROR);
     this.#stream.stopSending(NO_ERROR);
     this.#host.wake();

@@ -22,6 +22,9 @@ export const RPC_SIGNATURE = Buffer.from([0x52, 0xbb, 0x82, 0x5c, 0xdb, 0x65]);
 const SIGNATURE_BYTES = RPC_SIGNATURE.length;
 const PREFIX = Buffer.concat([DATA_SIGNATURE, VERSION]);
 
+/** The longest head that is read. */
+export const MAX_STREAM_HEAD_BYTES = PREFIX.length + MAX_CONNECT_MESSAGE_BYTES;
+
 /** `rest` = the bytes behind the head, a view of the chunk that completed it. */
 export type StreamHead<T> =
   | { readonly kind: "data"; readonly message: T; readonly rest: Buffer }

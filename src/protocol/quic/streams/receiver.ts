@@ -90,6 +90,14 @@ export class Receiver {
     if (taken > 0 && side.state === "receiving" && side.finalSize === undefined) this.#credit(stream, side);
   }
 
+  /** Whatever comes of it counts against the budget, as all that nobody has taken. */
+  widen(stream: Stream, side: ReceiveSide, window: number): void {
+    if (window <= side.window || side.state !== "receiving" || side.finalSize !== undefined) return;
+    side.window = window;
+    side.limit = Math.max(side.limit, Math.min(MAX_VARINT, side.consumed + window));
+    this.#control.want(stream, Want.MAX_STREAM_DATA);
+  }
+
   /** STOP_SENDING. */
   stop(stream: Stream, side: ReceiveSide, errorCode: number): void {
     if (side.state !== "receiving") return;

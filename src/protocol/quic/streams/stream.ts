@@ -8,6 +8,7 @@ import type { QuicStream, QuicStreamSink } from "./types.ts";
 export interface StreamOwner {
   write(stream: Stream, chunk: Buffer, fin: boolean): boolean;
   consumed(stream: Stream, bytes: number): void;
+  widen(stream: Stream, window: number): void;
   reset(stream: Stream, errorCode: number): void;
   stopSending(stream: Stream, errorCode: number): void;
   evicted(stream: Stream): void;
@@ -70,6 +71,10 @@ export class Stream implements QuicStream, ContentHolder {
 
   consumed(bytes: number): void {
     this.#owner.consumed(this, bytes);
+  }
+
+  widen(window: number): void {
+    this.#owner.widen(this, window);
   }
 
   reset(errorCode: number): void {

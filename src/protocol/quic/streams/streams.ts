@@ -232,6 +232,10 @@ export class Streams implements StreamOwner {
     if (stream.receiving !== undefined) this.#receiver.consumed(stream, stream.receiving, bytes);
   }
 
+  widen(stream: Stream, window: number): void {
+    if (stream.receiving !== undefined) this.#receiver.widen(stream, stream.receiving, window);
+  }
+
   reset(stream: Stream, errorCode: number): void {
     if (stream.sending !== undefined) this.#sender.reset(stream, stream.sending, errorCode);
   }

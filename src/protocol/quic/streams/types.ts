@@ -28,6 +28,8 @@ export interface QuicStream {
   write(chunk: Buffer, fin: boolean): boolean;
   /** `bytes` of what onData gave have been dealt with: the peer may send as many more. */
   consumed(bytes: number): void;
+  /** Nothing can be dealt with before more than the window has come: from now on it is `window`, unless it is that wide already. */
+  widen(window: number): void;
   /** RESET_STREAM: our side ends here; what was written and not delivered is dropped. */
   reset(errorCode: number): void;
   /** STOP_SENDING: what still arrives is dropped, and neither onData, onEnd nor onReset is called any more. */
