@@ -380,7 +380,7 @@ async function obey(command: Command): Promise<unknown> {
   if (command.kind === "run") {
     return { kind: "measured", values: await SCENARIOS[command.scenario](command.pid, command.seconds) };
   }
-  for (let waited = 0; registeredAt.length < command.connections && waited < 3000; waited++) await sleep(10);
+  for (let waited = 0; registeredAt.length < command.connections && waited < 6_000; waited++) await sleep(10);
   return { kind: "registered", at: registeredAt };
 }
 

@@ -178,7 +178,7 @@ async function startUp(): Promise<void> {
 async function idle(): Promise<void> {
   const rows = new Map<string, Measurement[]>(subjects.map((subject) => [subject.name, []]));
   const FEW = 4;
-  const MANY = 24;
+  const MANY = 32;
   for (const subject of subjects) {
     const resident: number[] = [];
     for (const connections of [FEW, MANY]) {
