@@ -135,10 +135,12 @@ function bindAndConnect({ ip, port, bindAddress }: ClientSocketOptions, bindPort
     socket.once("error", failed);
     socket.bind({ port: bindPort, ...(bindAddress === undefined ? {} : { address: bindAddress }) }, () => {
       // Connected: the kernel keeps strangers off, and a send costs less.
-      socket.connect(port, ip, () => {
+      socket.once("connect", () => {
         socket.off("error", failed);
         resolve(socket);
       });
+      // Without a callback: that would be given the system's error, and "error" would not be emitted.
+      socket.connect(port, ip);
     });
   });
 }
