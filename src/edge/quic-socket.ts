@@ -7,8 +7,17 @@ import { isIPv6 } from "node:net";
 import type { QuicConnection } from "../protocol/quic/connection.ts";
 import type { ServerEndpoint } from "../protocol/quic/endpoint.ts";
 
-/** The kernel's default loses packets of one burst even on loopback; it caps what is asked for by itself. */
+/** The kernel's default loses packets of one burst even on loopback. */
 const RECEIVE_BUFFER_BYTES = 4 << 20;
+
+/** Asked of a bound socket: as an option of the socket, a refusal would be thrown where nobody can catch it. */
+function widenReceiveBuffer(socket: dgram.Socket): void {
+  try {
+    socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES);
+  } catch {
+    // Linux gives as much as it allows; others refuse what is too much, and their default has to do.
+  }
+}
 
 /** Drives one connection: `wake` after whatever gave it something to send. */
 export class QuicPump {
@@ -126,14 +135,14 @@ export async function openClientSocket(options: ClientSocketOptions): Promise<dg
 
 function bindAndConnect({ ip, port, bindAddress }: ClientSocketOptions, bindPort: number): Promise<dgram.Socket> {
   return new Promise((resolve, reject) => {
-    const type = isIPv6(ip) ? "udp6" : "udp4";
-    const socket = dgram.createSocket({ type, recvBufferSize: RECEIVE_BUFFER_BYTES });
+    const socket = dgram.createSocket(isIPv6(ip) ? "udp6" : "udp4");
     const failed = (error: Error): void => {
       socket.close();
       reject(error);
     };
     socket.once("error", failed);
     socket.bind({ port: bindPort, ...(bindAddress === undefined ? {} : { address: bindAddress }) }, () => {
+      widenReceiveBuffer(socket);
       // Connected: the kernel keeps strangers off, and a send costs less.
       socket.once("connect", () => {
         socket.off("error", failed);
@@ -175,12 +184,12 @@ export function openServerSocket(host: string, port: number): Promise<dgram.Sock
     const family = isIPv6(host) ? 6 : 4;
     const socket = dgram.createSocket({
       type: family === 6 ? "udp6" : "udp4",
-      recvBufferSize: RECEIVE_BUFFER_BYTES,
       lookup: (address, _options, callback) => callback(null, address, family),
     });
     socket.once("error", reject);
     socket.bind({ port, address: host }, () => {
       socket.off("error", reject);
+      widenReceiveBuffer(socket);
       resolve(socket);
     });
   });

@@ -17,9 +17,10 @@ import { type ConnectRequest, connectRequestType, connectResponseType } from "..
 import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
 import { connectQuic } from "../protocol/quic/connection-client.ts";
 import type { QuicConnection } from "../protocol/quic/connection.ts";
-import type { QuicConnectionError } from "../protocol/quic/errors.ts";
+import { QuicConnectionError, TransportErrorCode } from "../protocol/quic/errors.ts";
 import { INITIAL_STREAM_WINDOW } from "../protocol/quic/limits.ts";
 import type { QuicStream } from "../protocol/quic/streams/types.ts";
+import { Alert } from "../protocol/tls13/errors.ts";
 import type {
   ByteChannel,
   CancelReason,
@@ -344,6 +345,14 @@ function refuse(stream: QuicStream, error: string): void {
   stream.stopSending(NO_ERROR);
 }
 
+const UNKNOWN_CA = TransportErrorCode.CRYPTO_ERROR + Alert.unknownCa;
+
+/** With what to do, where only the dial knows it. */
+function describe(error: unknown): string {
+  const untrusted = error instanceof QuicConnectionError && error.end === "violation" && error.errorCode === UNKNOWN_CA;
+  return untrusted ? `${messageOf(error)} (--cacert names other trust anchors)` : messageOf(error);
+}
+
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -370,7 +379,7 @@ export async function dialQuic(options: QuicDialOptions): Promise<QuicEdge> {
     return connection;
   } catch (cause) {
     signal.throwIfAborted();
-    throw new DialError("quic", address, `QUIC handshake failed with the edge at ${where}: ${messageOf(cause)}`, {
+    throw new DialError("quic", address, `QUIC handshake failed with the edge at ${where}: ${describe(cause)}`, {
       cause,
     });
   } finally {

@@ -1,7 +1,7 @@
 /** The sockets of QUIC connections, and what is left of them. */
 import dgram from "node:dgram";
 import { once } from "node:events";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { dialQuic } from "../../src/edge/quic.ts";
 import { openClientSocket, sender } from "../../src/edge/quic-socket.ts";
 import { createQuicTls } from "../../src/edge/quic-tls.ts";
@@ -48,6 +48,20 @@ describe("a client's socket", () => {
     await new Promise((resolve) => stranger.send("stranger", socket.address().port, "127.0.0.1", resolve));
     peer.send("peer", socket.address().port, "127.0.0.1");
     await expect.poll(() => heard).toEqual(["peer"]);
+  });
+
+  it("does with the system's buffer where a larger one is refused", async () => {
+    const asked = vi.spyOn(dgram.Socket.prototype, "setRecvBufferSize").mockImplementation(() => {
+      throw new Error("ENOBUFS");
+    });
+    try {
+      const peer = await listen();
+      const socket = await open("127.0.0.1", peer.address().port, 0);
+      expect(asked).toHaveBeenCalled();
+      expect(socket.address().port).not.toBe(0);
+    } finally {
+      asked.mockRestore();
+    }
   });
 
   it("rejects with the system's error where the address is not this machine's", async () => {
