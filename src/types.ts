@@ -44,6 +44,14 @@ export interface EdgeConnection {
   readonly localAddress: string;
   /** Streams that the edge has opened and that have not ended on both sides; the control stream is not counted. */
   readonly openStreams: number;
+  /** Of those, how many were broken off, by either side. */
+  readonly resets: number;
+  /** Milliseconds to the edge and back, smoothed on QUIC, those of the last PING on HTTP/2; undefined before the first. */
+  readonly roundTripMs: number | undefined;
+  /** Asks the edge for a sign of life at once. */
+  probe(): void;
+  /** Called with true when the edge does not answer, well before the connection is given up for it, and with false when it speaks again. */
+  onSilence: (silent: boolean) => void;
   /** Resolves with the control stream: on HTTP/2 once the edge has opened it, on QUIC at once. Rejects when the connection ends first. */
   control(signal?: AbortSignal): Promise<ByteChannel>;
   /** Called for each stream that the edge opens, once its head is complete. Must set `request.stream.sink` before it returns. */

@@ -3,9 +3,28 @@ import type { LookupFunction } from "node:net";
 import type { EdgeProtocol, Ingress, Logger, RequestOutcome } from "../types.ts";
 import type { IngressUpdate } from "./orchestrator.ts";
 
-export interface ConnectionInfo {
+/** How a connection fares. */
+export interface ConnectionReport {
+  /** Milliseconds to the edge and back; undefined while it is not measured. */
+  readonly roundTripMs: number | undefined;
+  /** Milliseconds since the registration. */
+  readonly ageMs: number | undefined;
+  /** Requests in progress, those of a predecessor that finishes them included. */
+  readonly activeStreams: number;
+  /** Requests since the tunnel was started, over all connections of this index. */
+  readonly requests: number;
+  /** Of those, how many were broken off, by the edge or by this side. */
+  readonly resets: number;
+  /** How often this index has registered anew. */
+  readonly reconnects: number;
+  /** What last ended a connection of this index, or kept one from coming about. */
+  readonly lastError: { readonly code: string | undefined; readonly message: string } | undefined;
+}
+
+export interface ConnectionInfo extends ConnectionReport {
   readonly connIndex: number;
-  readonly state: "connecting" | "registered" | "unregistering" | "waiting" | "closed";
+  /** `silent`: registered, but the edge does not answer; it is about to be replaced, or given up. */
+  readonly state: "connecting" | "registered" | "silent" | "unregistering" | "waiting" | "closed";
   readonly protocol: EdgeProtocol;
   /** `ip:port` of the edge, undefined before the first dial. */
   readonly edgeAddress: string | undefined;
@@ -59,6 +78,12 @@ export interface Tunnel extends AsyncDisposable {
   readonly registered: Promise<void>;
   /** Resolves when the tunnel has been closed; rejects with the final cause where it gave up. */
   readonly finished: Promise<void>;
+  /**
+   * Opens a new connection in place of this one, or of every one, and ends the old one once the new one has registered: nothing
+   * is cut off. With `pause`, in milliseconds, the old one ends first and the new one comes that much later. False where there is
+   * no such connection.
+   */
+  reconnect(connIndex?: number, options?: { pause?: number }): boolean;
   /** Drains and ends. `grace` in milliseconds (default: the configured grace period); a second call with a smaller grace hurries. Never rejects. */
   close(options?: { grace?: number }): Promise<void>;
   on<E extends keyof TunnelEvents>(event: E, listener: (...args: TunnelEvents[E]) => void): this;

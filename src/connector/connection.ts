@@ -50,8 +50,12 @@ export class RegisteredConnection {
   readonly registeredAt = performance.now();
   /** When the edge opened a stream last; with `edge.openStreams` it tells when a connection is quiet. */
   lastRequestAt = 0;
+  /** Requests that the edge has sent on it. */
+  requests = 0;
   /** The control stream is gone: nothing can be unregistered on it any more. */
   controlEnded = false;
+  /** The edge does not answer. */
+  silent = false;
 
   constructor(
     edge: EdgeConnection,
@@ -73,10 +77,10 @@ export class RegisteredConnection {
 
 /** Never rejects. Unless it registered nothing is left open when it resolves. */
 export async function connectToEdge(parts: ConnectorParts, options: ConnectionOptions): Promise<ConnectionResult> {
-  const { connIndex, address, signal } = options;
+  const { connIndex, address, features, signal } = options;
   let edge: EdgeConnection;
   try {
-    edge = await parts.dial({ connIndex, address, signal });
+    edge = await parts.dial({ connIndex, address, features, signal });
   } catch (error) {
     return signal.aborted ? { kind: "aborted" } : { kind: "unreachable", error: asError(error) };
   }
@@ -127,7 +131,10 @@ async function register(
   let connection: RegisteredConnection | undefined;
   // Requests may follow the answer in the same packet.
   edge.onRequest = (request) => {
-    if (connection !== undefined) connection.lastRequestAt = performance.now();
+    if (connection !== undefined) {
+      connection.lastRequestAt = performance.now();
+      if (request.kind !== "configuration") connection.requests++;
+    }
     onRequest(request, connIndex);
   };
   const answer = await client.register(

@@ -10,6 +10,8 @@ export type Rotation =
   | "unreachable"
   /** The edge behind it has a connection of this connector already: another region is best. */
   | "duplicate"
+  /** The edge stopped answering: another region is best. */
+  | "silent"
   /** A second connection is opened beside the one that serves. */
   | "replacement";
 
@@ -22,6 +24,8 @@ export interface AddressSource {
   assign(connIndex: number, signal: AbortSignal): Promise<EdgeAddress>;
   /** Lets the next `assign` give another address; where there is no other it gives the same one again. */
   rotate(connIndex: number, why: Rotation): void;
+  /** This machine's network may be another one by now: what was found out about addresses need not hold any more. */
+  networkChanged?(): void;
   /** How many connections there are addresses for; 0 before the edge was discovered. */
   readonly size: number;
 }
@@ -54,9 +58,14 @@ export interface IdentitySource {
   refused(how: Refusal): void;
 }
 
+/** A dial for a connection that will announce these features. */
+export interface FeaturedDial extends DialAttempt {
+  readonly features: readonly string[];
+}
+
 export interface ConnectorParts {
   /** Opens a transport connection; rejects when the edge can't be reached. */
-  dial(attempt: DialAttempt): Promise<EdgeConnection>;
+  dial(attempt: FeaturedDial): Promise<EdgeConnection>;
   /** What `dial` tries first. */
   readonly initialProtocol: EdgeProtocol;
   createRegistrationClient(channel: ByteChannel): RegistrationClient;

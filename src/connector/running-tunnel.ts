@@ -11,14 +11,17 @@ import type { ConfigurationUpdate, EdgeConnection, EdgeRequest, Ingress, Logger,
 import type { ConnectionInfo, LocalTunnel, TunnelEvents, TunnelRuntime } from "./api.ts";
 import { architecture, datagramVersion, featuresOf } from "./client-info.ts";
 import { watchClock } from "./clock-watch.ts";
+import { ConfigurationPush } from "./configuration-push.ts";
 import type { RegisteredConnection } from "./connection.ts";
+import { deferred } from "./deferred.ts";
 import { Deadline } from "./drain.ts";
 import { serveEdgeCalls } from "./edge-calls.ts";
 import { AbortError, asError } from "./errors.ts";
-import { localConfiguration, runningConfiguration } from "./local-configuration.ts";
+import { runningConfiguration } from "./local-configuration.ts";
+import { hasLeft, type Interfaces, type NetworkChange, watchNetwork } from "./network-watch.ts";
 import { type IngressUpdate, Orchestrator } from "./orchestrator.ts";
-import type { ConnectorParts, IdentitySource } from "./parts.ts";
-import type { DialAttempt, ProtocolDialer } from "./protocol-dialer.ts";
+import type { ConnectorParts, FeaturedDial, IdentitySource } from "./parts.ts";
+import type { ProtocolDialer } from "./protocol-dialer.ts";
 import { QuicReturn } from "./quic-return.ts";
 import { Supervisor } from "./supervisor.ts";
 import { TunnelEmitter } from "./tunnel-emitter.ts";
@@ -30,18 +33,17 @@ export interface TunnelParts extends Omit<ConnectorParts, "identity"> {
   readonly probe: Probe;
   /** Where connections may take QUIC or HTTP/2. */
   readonly protocolChoice: ProtocolDialer | undefined;
+  /** Default: this machine's. */
+  readonly networkInterfaces?: () => Interfaces;
   /** `announce` is called with each public hostname that a quick tunnel gets. */
   createIdentity(announce: (hostname: string) => void): IdentitySource;
   createProxy(options: Pick<ProxyOptions, "connectorId" | "observer" | "logger">): Proxy;
 }
 
-type Listener<E extends keyof TunnelEvents> = (...args: TunnelEvents[E]) => void;
+/** Node's timers can't wait longer. */
+const LONGEST_PAUSE_MS = 2 ** 31 - 1;
 
-interface Deferred {
-  readonly promise: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
+type Listener<E extends keyof TunnelEvents> = (...args: TunnelEvents[E]) => void;
 
 export class RunningTunnel implements LocalTunnel {
   readonly connectorId = randomUUID();
@@ -60,13 +62,12 @@ export class RunningTunnel implements LocalTunnel {
   readonly #health: TunnelHealth;
   readonly #registered = deferred();
   readonly #finished = deferred();
-  readonly #stopClock: () => void;
+  readonly #configuration: ConfigurationPush;
+  readonly #stopWatches: readonly (() => void)[];
   #metricsServer: Promise<MetricsServer | undefined> = Promise.resolve(undefined);
   #metricsUrl: string | undefined;
   #quickHostname = "";
   #deadline: Deadline | undefined;
-  /** Connection 0, while the edge wants to be told its configuration. */
-  #told: RegisteredConnection | undefined;
 
   constructor(config: TunnelConfig, runtime: TunnelRuntime, parts: TunnelParts) {
     const { logger } = parts;
@@ -80,6 +81,7 @@ export class RunningTunnel implements LocalTunnel {
     this.#proxy = parts.createProxy({ connectorId: this.connectorId, logger, observer: this.#observer() });
     this.#datagrams = this.#createDatagrams();
     this.#orchestrator = this.#createOrchestrator();
+    this.#configuration = this.#createConfigurationPush();
     this.#supervisor = this.#createSupervisor();
     this.#quicReturn = this.#createQuicReturn();
     this.#health = this.#createHealth();
@@ -87,7 +89,10 @@ export class RunningTunnel implements LocalTunnel {
       active: this.#supervisor.activeConnections,
       registered: this.#supervisor.registeredConnections,
     }));
-    this.#stopClock = watchClock((frozenMs) => this.#thawed(frozenMs));
+    this.#stopWatches = [
+      watchClock((frozenMs) => this.#thawed(frozenMs)),
+      watchNetwork((change) => this.#networkChanged(change), parts.networkInterfaces),
+    ];
     runtime.signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
@@ -141,6 +146,13 @@ export class RunningTunnel implements LocalTunnel {
     return this;
   }
 
+  reconnect(connIndex?: number, options: { pause?: number } = {}): boolean {
+    const { pause = 0 } = options;
+    const pauseMs = pause > 0 ? Math.min(pause, LONGEST_PAUSE_MS) : 0;
+    if (connIndex !== undefined) return this.#supervisor.replace(connIndex, pauseMs);
+    return this.#supervisor.replaceAll(pauseMs);
+  }
+
   updateIngress(ingress: Ingress): IngressUpdate {
     const update = this.#orchestrator.updateLocal(ingress);
     this.#metrics.reloaded(update.result);
@@ -179,7 +191,7 @@ export class RunningTunnel implements LocalTunnel {
   }
 
   async #finish(error: Error | undefined, deadline: Deadline): Promise<void> {
-    this.#stopClock();
+    for (const stop of this.#stopWatches) stop();
     this.#quicReturn?.stop();
     this.#health.stop();
     await this.#supervisor.stop(deadline);
@@ -203,7 +215,7 @@ export class RunningTunnel implements LocalTunnel {
     try {
       const server = await startMetricsServer(this.#config.metrics, {
         connectorId: this.connectorId,
-        readyConnections: () => this.#supervisor.registeredConnections,
+        readyConnections: () => this.#supervisor.readyConnections,
         quickHostname: () => this.#quickHostname,
         configuration: () => runningConfiguration(this.#orchestrator),
         metrics: () => this.#metrics.render(),
@@ -238,20 +250,32 @@ export class RunningTunnel implements LocalTunnel {
     return new QuicReturn({
       dialer,
       connections: () => this.#supervisor.connections,
-      replace: (connIndex) => this.#supervisor.replace(connIndex),
+      replace: (connIndex) => void this.#supervisor.replace(connIndex),
       logger: this.#logger,
     });
   }
 
-  async #dial(attempt: DialAttempt): Promise<EdgeConnection> {
+  async #dial(attempt: FeaturedDial): Promise<EdgeConnection> {
     const edge = await this.#parts.dial(attempt);
     serveEdgeCalls(edge, {
       datagrams: this.#datagrams,
-      version: datagramVersion(featuresOf(this.#config)),
+      version: datagramVersion(attempt.features),
       updateConfiguration: (version, config) => this.#orchestrator.updateText(version, config),
       rpcTimeoutMs: this.#config.rpcTimeoutMs,
     });
     return edge;
+  }
+
+  #createConfigurationPush(): ConfigurationPush {
+    const { flags, rpcTimeoutMs } = this.#config;
+    return new ConfigurationPush({
+      flags,
+      rpcTimeoutMs,
+      ingress: () => this.#orchestrator.ingress,
+      isEnding: () => this.#deadline !== undefined,
+      metrics: this.#metrics,
+      logger: this.#logger,
+    });
   }
 
   #createOrchestrator(): Orchestrator {
@@ -277,7 +301,7 @@ export class RunningTunnel implements LocalTunnel {
         rpcTimeoutMs,
         gracePeriodMs,
         connectorId: this.connectorId,
-        features: featuresOf(this.#config),
+        features: () => featuresOf(this.#config),
         version: this.#parts.version,
         arch: architecture(),
         onRequest: (request, connIndex) => this.#handle(request, connIndex),
@@ -285,7 +309,7 @@ export class RunningTunnel implements LocalTunnel {
       {
         registered: (info, connection) => this.#onRegistered(info, connection),
         disconnected: (info, error) => {
-          if (info.connectionId === this.#told?.connectionId) this.#told = undefined;
+          this.#configuration.disconnected(info);
           this.#emitter.emit("disconnected", info, error);
         },
         unregistered: (ok) => this.#metrics.rpc("unregister_connection", ok),
@@ -344,39 +368,19 @@ export class RunningTunnel implements LocalTunnel {
 
   #onConfiguration(version: number, source: "local" | "remote"): void {
     if (source === "remote") this.#metrics.configured(version);
-    else if (this.#told !== undefined) void this.#pushConfiguration(this.#told);
+    else this.#configuration.changed();
     this.#emitter.emit("configuration", version, source);
   }
 
   #onRegistered(info: ConnectionInfo, connection: RegisteredConnection): void {
     this.#metrics.rpc("register_connection", true);
     this.#metrics.registered(info.connIndex, connection.location);
-    if (info.connIndex === 0) {
-      this.#told = connection.remotelyManaged ? undefined : connection;
-      if (this.#told !== undefined) void this.#pushConfiguration(this.#told);
-    }
+    this.#configuration.registered(info, connection);
     this.#quicReturn?.registered(info);
     this.#emitter.emit("registered", info);
     // Whoever waits for the registration wants a metrics server that can't listen to be an error.
     void this.#metricsServer.then(() => this.#registered.resolve());
     this.#health.registered();
-  }
-
-  async #pushConfiguration({ client }: RegisteredConnection): Promise<void> {
-    let failure: Error | undefined;
-    try {
-      await client.updateLocalConfiguration(localConfiguration(this.#orchestrator.ingress, this.#config.flags), {
-        timeoutMs: this.#config.rpcTimeoutMs,
-      });
-    } catch (error) {
-      failure = asError(error);
-    }
-    this.#metrics.rpc("update_local_configuration", failure === undefined);
-    if (failure === undefined || this.#deadline !== undefined) return;
-    this.#logger.warn("Telling the edge the local configuration failed; the tunnel works without", {
-      connIndex: 0,
-      error: failure.message,
-    });
   }
 
   #announce(hostname: string): void {
@@ -391,18 +395,15 @@ export class RunningTunnel implements LocalTunnel {
   #thawed(frozenMs: number): void {
     if (this.#deadline !== undefined) return;
     this.#logger.info(`This process stood still for ${Math.round(frozenMs / 1000)}s: opening new connections`);
-    this.#supervisor.restart();
+    this.#supervisor.thawed();
   }
-}
 
-function deferred(): Deferred {
-  let resolve!: () => void;
-  let reject!: (error: Error) => void;
-  const promise = new Promise<void>((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  // Whoever does not ask need not handle it.
-  promise.catch(() => {});
-  return { promise, resolve, reject };
+  #networkChanged(change: NetworkChange): void {
+    const { appeared, disappeared } = change;
+    this.#logger.debug("This machine's addresses have changed: looking after the connections", {
+      appeared,
+      disappeared,
+    });
+    this.#supervisor.networkChanged(hasLeft(change));
+  }
 }

@@ -1,6 +1,10 @@
 /**
- * One of a tunnel's connections, by its index, over all the transport connections that it has in its life. The loop
- * wants one registered connection: it opens one where there is none, and another beside one that is to be replaced.
+ * One of a tunnel's connections, by its index, over all the transport connections that it has in its life: a state machine that
+ * wants one registered connection. It opens one where there is none, and another beside one that is to be replaced.
+ *
+ *     waiting ──▶ connecting ──▶ serving ──▶ outlived ──▶ replacing ──▶ serving
+ *        ▲            │             │            ▲             │
+ *        └────────────┴──── lost ───┘            └─── failed ──┘         any ──▶ stopped
  */
 import type { CloseReason, EdgeProtocol } from "../types.ts";
 import type { ConnectionInfo } from "./api.ts";
@@ -12,55 +16,47 @@ import {
   type RetryPlan,
   retryWindowMs,
 } from "./backoff.ts";
-import type { ConnectionFailure, ConnectionResult, RegisteredConnection } from "./connection.ts";
+import type { RegisteredConnection } from "./connection.ts";
 import { asError, ConnectionLostError } from "./errors.ts";
+import {
+  type Beside,
+  type Outlived,
+  retryAfterOf,
+  type SlotFailure,
+  type SlotHost,
+  type SlotResult,
+} from "./slot-host.ts";
+import { SlotRecord } from "./slot-record.ts";
 
-/** What kept a connection from coming about, its way to the edge included. */
-export type SlotFailure =
-  | ConnectionFailure
-  /** No credentials (quick tunnels), or no address of the edge. `final`: retrying is of no use. */
-  | { readonly kind: "unprepared"; readonly error: Error; readonly retryAfterMs: number; readonly final: boolean };
+/** A suspicion is acted upon before the connection is given up for it, and not by all connections at once. */
+const SILENT_WINDOW_MS = 1_000;
 
-export type SlotResult = Exclude<ConnectionResult, ConnectionFailure> | SlotFailure;
-
-/** Why a connection that still serves is replaced: the edge ended its control stream, or sent GOAWAY. */
-export type Outlived = "control-ended" | "going-away";
-
-export interface SlotHost {
-  readonly retries: number;
-  readonly initialProtocol: EdgeProtocol;
-  random(): number;
-  /** One attempt; `beside` is the connection that serves meanwhile, if any. */
-  attempt(slot: Slot, beside: RegisteredConnection | undefined, signal: AbortSignal): Promise<SlotResult>;
-  isFinal(failure: SlotFailure): boolean;
-  /** The tunnel ends with this failure. */
-  gaveUp(slot: Slot, failure: SlotFailure): void;
-  failed(slot: Slot, failure: SlotFailure, plan: RetryPlan): void;
-  registered(slot: Slot, connection: RegisteredConnection): void;
-  /** The registered connection ended by itself; `plan` is undefined when its replacement is already being opened. */
-  lost(slot: Slot, connection: RegisteredConnection, error: Error, plan: RetryPlan | undefined): void;
-  /** The registered connection serves only until it is replaced. */
-  outlived(slot: Slot, why: Outlived, error: Error | undefined): void;
-  /** A replacement is registered: `connection` serves what it has and ends. */
-  retire(slot: Slot, connection: RegisteredConnection): void;
-}
+/** Times are those of `performance.now()`. */
+type Life =
+  /** There is none; the next attempt follows. */
+  | { readonly kind: "waiting"; readonly at: number }
+  | { readonly kind: "connecting"; readonly attempt: AbortController }
+  | { readonly kind: "serving"; readonly connection: RegisteredConnection }
+  /** It serves, and an attempt to replace it follows. */
+  | ({ readonly kind: "outlived"; readonly at: number } & Beside)
+  | ({ readonly kind: "replacing"; readonly attempt: AbortController } & Beside)
+  /** No attempt follows; the connection, if any, is drained by the host. */
+  | { readonly kind: "stopped"; readonly connection: RegisteredConnection | undefined };
 
 export class Slot {
   readonly connIndex: number;
   /** Where the current attempt goes, or the last one went. */
   edgeAddress: string | undefined;
   readonly #host: SlotHost;
-  readonly #abort = new AbortController();
-  #current: RegisteredConnection | undefined;
+  readonly #record = new SlotRecord();
+  readonly #attempts = new Set<Promise<void>>();
+  #life: Life = { kind: "waiting", at: 0 };
+  #timer: NodeJS.Timeout | undefined;
   /** Of the current connection, or the last one. */
   #protocol: EdgeProtocol;
-  #replace = false;
-  #attempting = false;
   #retry = freshRetryState;
-  #nextAttemptAt = 0;
   /** What the edge asked for: no restart comes before it. */
   #notBefore = 0;
-  #nudge: () => void = () => {};
 
   constructor(connIndex: number, host: SlotHost) {
     this.connIndex = connIndex;
@@ -69,7 +65,7 @@ export class Slot {
   }
 
   get current(): RegisteredConnection | undefined {
-    return this.#current;
+    return "connection" in this.#life ? this.#life.connection : undefined;
   }
 
   /** Failed attempts in a row. */
@@ -77,13 +73,17 @@ export class Slot {
     return this.#retry.failures;
   }
 
+  get isWaiting(): boolean {
+    return this.#life.kind === "waiting";
+  }
+
   /** Dialling, registering or registered: what cloudflared counts as an HA connection. */
   get active(): boolean {
-    return this.#attempting || this.#current !== undefined;
+    return this.#life.kind === "connecting" || this.current !== undefined;
   }
 
   get info(): ConnectionInfo {
-    const connection = this.#current;
+    const connection = this.current;
     return {
       connIndex: this.connIndex,
       state: this.#state(),
@@ -91,23 +91,25 @@ export class Slot {
       edgeAddress: connection?.edge.remoteAddress ?? this.edgeAddress,
       connectionId: connection?.connectionId,
       location: connection?.location,
+      ...this.#record.report(connection),
     };
   }
 
   #state(): ConnectionInfo["state"] {
-    if (this.#abort.signal.aborted) return this.#current === undefined ? "closed" : "unregistering";
-    if (this.#current !== undefined) return "registered";
-    return this.#attempting ? "connecting" : "waiting";
+    const life = this.#life;
+    switch (life.kind) {
+      case "waiting":
+      case "connecting":
+        return life.kind;
+      case "stopped":
+        return life.connection === undefined ? "closed" : "unregistering";
+      default:
+        return life.connection.silent ? "silent" : "registered";
+    }
   }
 
-  /** Runs until `stop`, or until a failure is final. Resolves then; never rejects. */
-  async run(): Promise<void> {
-    const { signal } = this.#abort;
-    while (!signal.aborted) {
-      const wait = this.#current === undefined || this.#replace ? this.#nextAttemptAt - performance.now() : undefined;
-      if (wait !== undefined && wait <= 0) await this.#attempt(signal);
-      else await this.#sleep(wait);
-    }
+  start(): void {
+    this.#open();
   }
 
   /**
@@ -115,26 +117,70 @@ export class Slot {
    * connection stood in its back-off, it starts afresh.
    */
   restart(): void {
+    const life = this.#life;
     this.#retry = freshRetryState;
-    this.#replace = this.#current !== undefined;
-    this.#nextAttemptAt = this.#notBefore;
-    this.#nudge();
+    const at = this.#notBefore;
+    if (life.kind === "waiting") this.#become({ kind: "waiting", at });
+    else if (life.kind === "serving" || life.kind === "outlived") {
+      this.#become({ kind: "outlived", connection: life.connection, why: "asked", at });
+    } else return;
+    if (at <= performance.now()) this.#open();
   }
 
-  /** Ends attempts and waits; the registered connection is the caller's to drain. */
-  stop(): void {
-    this.#abort.abort();
-    this.#nudge();
+  /** Ends the connection in order, and opens another after that time. */
+  pause(delayMs: number): void {
+    const life = this.#life;
+    if (life.kind === "stopped") return;
+    if ("attempt" in life) life.attempt.abort();
+    this.#become({ kind: "waiting", at: Math.max(this.#notBefore, performance.now() + delayMs) });
+    if ("connection" in life) this.#host.retire(this, life.connection);
   }
 
-  async #attempt(signal: AbortSignal): Promise<void> {
-    const beside = this.#current;
-    this.#attempting = true;
-    const result = await this.#host
-      .attempt(this, beside, signal)
+  /** The edge may not answer on it any more: it is asked, or replaced at once where the answer is known. */
+  suspect(isGone: (localAddress: string) => boolean): void {
+    const connection = this.current;
+    if (connection === undefined || this.#life.kind === "stopped") return;
+    if (isGone(connection.edge.localAddress)) this.#silent(connection, true);
+    else connection.edge.probe();
+  }
+
+  /** Ends attempts and waits; the registered connection is the caller's to drain. Resolves when nothing is under way; never rejects. */
+  async stop(): Promise<void> {
+    const life = this.#life;
+    if ("attempt" in life) life.attempt.abort();
+    this.#become({ kind: "stopped", connection: this.current });
+    await Promise.all(this.#attempts);
+  }
+
+  #become(life: Life): void {
+    clearTimeout(this.#timer);
+    this.#life = life;
+    if ("at" in life) {
+      this.#timer = setTimeout(() => this.#open(), Math.ceil(Math.max(0, life.at - performance.now())));
+    }
+  }
+
+  #open(): void {
+    const life = this.#life;
+    const attempt = new AbortController();
+    let beside: Beside | undefined;
+    if (life.kind === "outlived") {
+      const { connection, why } = life;
+      beside = { connection, why };
+      this.#become({ kind: "replacing", attempt, connection, why });
+    } else if (life.kind === "waiting") {
+      this.#become({ kind: "connecting", attempt });
+    } else return;
+    const running = this.#host
+      .attempt(this, beside, attempt.signal)
       // A defect of ours costs this attempt, not the connection for good.
-      .catch((error: unknown): SlotFailure => ({ kind: "unregistered", error: asError(error) }));
-    this.#attempting = false;
+      .catch((error: unknown): SlotFailure => ({ kind: "unregistered", error: asError(error) }))
+      .then((result) => this.#attempted(attempt, result))
+      .finally(() => this.#attempts.delete(running));
+    this.#attempts.add(running);
+  }
+
+  async #attempted({ signal }: AbortController, result: SlotResult): Promise<void> {
     if (result.kind === "registered") {
       if (signal.aborted) await result.connection.close({ kind: "shutdown" });
       else this.#succeeded(result.connection);
@@ -144,12 +190,13 @@ export class Slot {
   }
 
   #succeeded(connection: RegisteredConnection): void {
-    const old = this.#current;
-    this.#current = connection;
+    const old = this.current;
+    this.#become({ kind: "serving", connection });
     this.#protocol = connection.edge.protocol;
-    this.#replace = false;
     this.#retry = afterRegistration(this.#retry);
     this.#notBefore = 0;
+    this.#record.registered(connection);
+    connection.edge.onSilence = (silent) => this.#silent(connection, silent);
     void connection.edge.closed.then((reason) => this.#closed(connection, reason));
     // A connection that is gone ends its control stream too: that is seen first, and tells less.
     void connection.client.ended.then((error) => setImmediate(() => this.#controlEnded(connection, error)));
@@ -159,41 +206,45 @@ export class Slot {
   }
 
   #failed(failure: SlotFailure): void {
-    if (this.#host.isFinal(failure)) {
-      this.stop();
+    this.#record.failed(failure.error);
+    const retryAfterMs = retryAfterOf(failure);
+    const plan = afterFailure(this.#retry, this.#host.retries, retryAfterMs, this.#host.random());
+    if (this.#host.isFinal(failure, plan)) {
+      void this.stop();
       this.#host.gaveUp(this, failure);
       return;
     }
-    if (failure.kind === "duplicate" && this.#retry.failures > 0) this.#makeWay();
-    const retryAfterMs = retryAfterOf(failure);
-    const plan = afterFailure(this.#retry, this.#host.retries, retryAfterMs, this.#host.random());
-    this.#follow(plan);
-    if (retryAfterMs > 0) this.#notBefore = this.#nextAttemptAt;
+    const life = this.#life;
+    const old = this.current;
+    // No address takes a second connection of this index: the one that is to be replaced has to go first.
+    const makesWay = failure.kind === "duplicate" && this.#retry.failures > 0 && old !== undefined;
+    this.#retry = plan.state;
+    const at = performance.now() + plan.delayMs;
+    if (retryAfterMs > 0) this.#notBefore = at;
+    this.#become(life.kind === "replacing" && !makesWay ? { ...life, kind: "outlived", at } : { kind: "waiting", at });
+    if (makesWay) this.#host.retire(this, old);
     this.#host.failed(this, failure, plan);
-  }
-
-  /** No address takes a second connection of this index: the one that is to be replaced has to go first. */
-  #makeWay(): void {
-    const old = this.#current;
-    if (old === undefined) return;
-    this.#current = undefined;
-    this.#replace = false;
-    this.#host.retire(this, old);
   }
 
   #closed(connection: RegisteredConnection, reason: CloseReason): void {
     connection.client.close();
     // A connection that was replaced, or that is drained for shutdown, has its end told by whoever ends it.
-    if (this.#current !== connection) return;
-    this.#current = undefined;
-    this.#replace = false;
-    if (this.#abort.signal.aborted) return;
-    const plan = this.#attempting
-      ? undefined
-      : afterLoss(this.#retry, performance.now() - connection.registeredAt, this.#host.random());
-    if (plan !== undefined) this.#follow(plan);
-    this.#host.lost(this, connection, lossOf(reason), plan);
-    this.#nudge();
+    const life = this.#life;
+    if (!("connection" in life) || life.connection !== connection) return;
+    if (life.kind === "stopped") {
+      this.#become({ kind: "stopped", connection: undefined });
+      return;
+    }
+    const error = lossOf(reason);
+    this.#record.failed(error);
+    let plan: RetryPlan | undefined;
+    if (life.kind === "replacing") this.#become({ kind: "connecting", attempt: life.attempt });
+    else {
+      plan = afterLoss(this.#retry, performance.now() - connection.registeredAt, this.#host.random());
+      this.#retry = plan.state;
+      this.#become({ kind: "waiting", at: performance.now() + plan.delayMs });
+    }
+    this.#host.lost(this, connection, error, plan);
   }
 
   #controlEnded(connection: RegisteredConnection, error: Error | undefined): void {
@@ -201,41 +252,30 @@ export class Slot {
     this.#outlived(connection, "control-ended", error);
   }
 
+  #silent(connection: RegisteredConnection, silent: boolean): void {
+    connection.silent = silent;
+    if (silent) {
+      this.#outlived(connection, "silent", undefined);
+      return;
+    }
+    const life = this.#life;
+    if (!("why" in life) || life.connection !== connection || life.why !== "silent") return;
+    // A replacement is not needed any more, however far it has come.
+    if (life.kind === "replacing") life.attempt.abort();
+    this.#retry = afterRegistration(this.#retry);
+    this.#become({ kind: "serving", connection });
+    this.#host.recovered(this);
+  }
+
   /** The connection serves, but not for long. */
-  #outlived(connection: RegisteredConnection, why: Outlived, error: Error | undefined): void {
-    if (this.#current !== connection || this.#abort.signal.aborted || this.#replace) return;
-    this.#replace = true;
+  #outlived(connection: RegisteredConnection, why: Exclude<Outlived, "asked">, error: Error | undefined): void {
+    const life = this.#life;
+    if (life.kind !== "serving" || life.connection !== connection) return;
+    if (error !== undefined) this.#record.failed(error);
     // The edge may have done it to many at once.
-    this.#nextAttemptAt = performance.now() + this.#host.random() * retryWindowMs(1);
+    const window = why === "silent" ? SILENT_WINDOW_MS : retryWindowMs(1);
+    this.#become({ kind: "outlived", connection, why, at: performance.now() + this.#host.random() * window });
     this.#host.outlived(this, why, error);
-    this.#nudge();
-  }
-
-  #follow(plan: RetryPlan): void {
-    this.#retry = plan.state;
-    this.#nextAttemptAt = performance.now() + plan.delayMs;
-  }
-
-  #sleep(delayMs: number | undefined): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = delayMs === undefined ? undefined : setTimeout(resolve, Math.ceil(delayMs));
-      this.#nudge = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-}
-
-function retryAfterOf(failure: SlotFailure): number {
-  switch (failure.kind) {
-    case "refused":
-    case "duplicate":
-      return failure.error.retryAfterMs;
-    case "unprepared":
-      return failure.retryAfterMs;
-    default:
-      return 0;
   }
 }
 

@@ -2,14 +2,16 @@
  * A tunnel's connections as a whole (wire § 10): connection 0 alone until it has registered, then the others; what is
  * final and what is retried; replacing, restarting, and the drain at the end.
  */
-import type { EdgeAddress, EdgeProtocol, EdgeRequest, LogFields, Logger } from "../types.ts";
+import type { EdgeAddress, EdgeProtocol, EdgeRequest, Logger } from "../types.ts";
 import type { ConnectionInfo } from "./api.ts";
 import type { RetryPlan } from "./backoff.ts";
 import { connectToEdge, type RegisteredConnection } from "./connection.ts";
+import { ConnectionLog } from "./connection-log.ts";
 import { Deadline, drain } from "./drain.ts";
 import { asError, type RegistrationRefusedError } from "./errors.ts";
 import type { ConnectorParts } from "./parts.ts";
-import { type Outlived, Slot, type SlotFailure, type SlotHost, type SlotResult } from "./slot.ts";
+import { Slot } from "./slot.ts";
+import type { Beside, Outlived, SlotFailure, SlotHost, SlotResult } from "./slot-host.ts";
 
 /** Between the starts of two connections: their handshakes don't compete, and four are up within a second. */
 const STAGGER_MS = 250;
@@ -19,8 +21,11 @@ export interface SupervisorOptions {
   readonly retries: number;
   readonly rpcTimeoutMs: number;
   readonly gracePeriodMs: number;
+  /** A connection that failed as often as `retries` says, while none is registered, ends the tunnel. Default: it goes on. */
+  readonly exitOnFailure?: boolean;
   readonly connectorId: string;
-  readonly features: readonly string[];
+  /** What a connection announces, for each attempt anew. */
+  readonly features: (accountTag: string) => readonly string[];
   readonly version: string;
   readonly arch: string;
   readonly onRequest: (request: EdgeRequest, connIndex: number) => void;
@@ -47,9 +52,8 @@ export class Supervisor implements SlotHost {
   readonly #parts: ConnectorParts;
   readonly #options: SupervisorOptions;
   readonly #events: SupervisorEvents;
-  readonly #logger: Logger;
+  readonly #log: ConnectionLog;
   readonly #slots: Slot[] = [];
-  readonly #runs: Promise<void>[] = [];
   readonly #drains = new Set<Drain>();
   readonly #timers = new Set<NodeJS.Timeout>();
   #everRegistered = false;
@@ -60,7 +64,7 @@ export class Supervisor implements SlotHost {
     this.#parts = parts;
     this.#options = options;
     this.#events = events;
-    this.#logger = logger;
+    this.#log = new ConnectionLog(logger);
   }
 
   get retries(): number {
@@ -75,9 +79,14 @@ export class Supervisor implements SlotHost {
     return this.#slots.map((slot) => slot.info);
   }
 
-  /** Connections that are ready for requests; none from the moment that the tunnel is stopped. */
+  /** Connections that have registered; none from the moment that the tunnel is stopped. */
   get registeredConnections(): number {
     return this.#stopped ? 0 : this.#slots.filter((slot) => slot.current !== undefined).length;
+  }
+
+  /** Of those, the ones whose edge answers. */
+  get readyConnections(): number {
+    return this.#stopped ? 0 : this.#slots.filter((slot) => slot.current?.silent === false).length;
   }
 
   /** Connections that are dialling, registering or serving. */
@@ -91,13 +100,47 @@ export class Supervisor implements SlotHost {
 
   /** Opens a new connection for every index, and only then ends the old one. */
   restart(): void {
-    if (this.#stopped) return;
-    this.#slots.forEach((slot, position) => this.#later(position * STAGGER_MS, () => slot.restart()));
+    this.replaceAll();
   }
 
-  /** The same for one index. */
-  replace(connIndex: number): void {
-    if (!this.#stopped) this.#slots[connIndex]?.restart();
+  /** This process stood still: the machine may be in another network, and no connection can be relied on. */
+  thawed(): void {
+    if (this.#stopped) return;
+    this.#parts.addresses.networkChanged?.();
+    this.replaceAll();
+  }
+
+  /** False where there is none. `pauseMs` as in `replace`. */
+  replaceAll(pauseMs = 0): boolean {
+    if (this.#stopped) return false;
+    for (const { connIndex } of this.#slots) {
+      this.#later(connIndex * STAGGER_MS, () => void this.replace(connIndex, pauseMs));
+    }
+    return this.#slots.length > 0;
+  }
+
+  /**
+   * The same for one index; false where there is none. With `pauseMs` the old connection ends first, in order, and the new one
+   * comes that much later.
+   */
+  replace(connIndex: number, pauseMs = 0): boolean {
+    const slot = this.#stopped ? undefined : this.#slots[connIndex];
+    if (pauseMs > 0) slot?.pause(pauseMs);
+    else slot?.restart();
+    return slot !== undefined;
+  }
+
+  /**
+   * This machine's addresses have changed. Each connection shows whether it still reaches the edge, and is replaced where it
+   * does not; who waits for another attempt need not wait any longer.
+   */
+  networkChanged(isGone: (localAddress: string) => boolean): void {
+    if (this.#stopped) return;
+    this.#parts.addresses.networkChanged?.();
+    this.#slots.forEach((slot, position) => {
+      if (slot.isWaiting) this.#later(position * STAGGER_MS, () => slot.isWaiting && slot.restart());
+      else slot.suspect(isGone);
+    });
   }
 
   /** Drains every connection; resolves when all are closed. `deadline` may be brought forward meanwhile. Never rejects. */
@@ -106,19 +149,16 @@ export class Supervisor implements SlotHost {
       this.#stopped = true;
       for (const timer of this.#timers) clearTimeout(timer);
       for (const { deadline: own } of this.#drains) void deadline.reached.then(() => own.bringForward(0));
-      for (const slot of this.#slots) {
-        slot.stop();
-        if (slot.current !== undefined) this.#drain(slot, slot.current, "shutdown", deadline);
-      }
+      for (const { current } of this.#slots) if (current !== undefined) this.#drain(current, "shutdown", deadline);
     }
-    await Promise.all([...this.#runs, ...[...this.#drains].map(({ done }) => done)]);
+    await Promise.all([...this.#slots.map((slot) => slot.stop()), ...[...this.#drains].map(({ done }) => done)]);
   }
 
   random(): number {
     return this.#parts.random();
   }
 
-  async attempt(slot: Slot, beside: RegisteredConnection | undefined, signal: AbortSignal): Promise<SlotResult> {
+  async attempt(slot: Slot, beside: Beside | undefined, signal: AbortSignal): Promise<SlotResult> {
     const { connIndex } = slot;
     // A quick tunnel's request and the discovery of the edge need not wait for each other.
     const identifying = this.#parts.identity.credentials(signal);
@@ -128,30 +168,29 @@ export class Supervisor implements SlotHost {
     if (identified.kind === "unavailable") return { ...identified, kind: "unprepared" };
     if (address instanceof Error) return { kind: "unprepared", error: address, retryAfterMs: 0, final: false };
     slot.edgeAddress = formatAddress(address);
-    this.#logger.debug("Registering tunnel connection", { connIndex, event: 0, ip: address.ip });
+    this.#log.registering(connIndex, address.ip);
     return await connectToEdge(this.#parts, {
       ...this.#options,
       connIndex,
       address,
       credentials: identified.credentials,
+      features: this.#options.features(identified.credentials.accountTag),
       previousAttempts: slot.failures,
       signal,
     });
   }
 
-  async #address(
-    connIndex: number,
-    beside: RegisteredConnection | undefined,
-    signal: AbortSignal,
-  ): Promise<EdgeAddress> {
+  async #address(connIndex: number, beside: Beside | undefined, signal: AbortSignal): Promise<EdgeAddress> {
     const { addresses } = this.#parts;
     const address = await addresses.assign(connIndex, signal);
-    if (beside === undefined || formatAddress(address) !== beside.edge.remoteAddress) return address;
-    addresses.rotate(connIndex, "replacement");
+    if (beside === undefined || formatAddress(address) !== beside.connection.edge.remoteAddress) return address;
+    addresses.rotate(connIndex, beside.why === "silent" ? "silent" : "replacement");
     return await addresses.assign(connIndex, signal);
   }
 
-  isFinal(failure: SlotFailure): boolean {
+  isFinal(failure: SlotFailure, plan: RetryPlan): boolean {
+    if (this.#options.exitOnFailure === true && plan.kind === "restart" && this.registeredConnections === 0)
+      return true;
     if (failure.kind === "unprepared") return failure.final;
     if (failure.kind !== "refused" || this.#everRegistered) return false;
     return this.#isForGood(failure.error) && !this.#parts.identity.replaceable;
@@ -164,9 +203,7 @@ export class Supervisor implements SlotHost {
 
   gaveUp(slot: Slot, failure: SlotFailure): void {
     this.#events.failed(slot.info, failure);
-    if (failure.kind === "refused") {
-      this.#logger.error("Register tunnel error from server side", this.#failureFields(slot, failure.error));
-    }
+    if (failure.kind === "refused") this.#log.refused(slot, failure.error);
     this.#events.gaveUp(failure.error);
   }
 
@@ -179,23 +216,12 @@ export class Supervisor implements SlotHost {
       else if (plan.kind === "restart") identity.refused("often");
     }
     this.#events.failed(slot.info, failure);
-    this.#logRetry(slot, failure.error, plan);
+    this.#log.retrying(slot, failure.error, plan, this.registeredConnections === 0);
     this.#events.retrying(slot.info, plan.delayMs, failure.error);
   }
 
   registered(slot: Slot, connection: RegisteredConnection): void {
-    const { edge, connectionId, location } = connection;
-    const { connIndex } = slot;
-    this.#logger.info("Registered tunnel connection", {
-      connIndex,
-      connection: connectionId,
-      event: 0,
-      ip: ipOf(edge.remoteAddress),
-      location,
-      protocol: edge.protocol,
-    });
-    // What scripts written for other versions wait for.
-    this.#logger.info("Connection registered", { connIndex, location });
+    this.#log.registered(connection);
     this.#everRegistered = true;
     this.#parts.identity.registered();
     this.#events.registered(slot.info, connection);
@@ -203,29 +229,31 @@ export class Supervisor implements SlotHost {
   }
 
   lost(slot: Slot, connection: RegisteredConnection, error: Error, plan: RetryPlan | undefined): void {
-    this.#logger.info("Lost connection with the edge", { connIndex: slot.connIndex, error: error.message });
-    this.#events.disconnected(endedInfo(connection), error);
+    const { connIndex } = slot;
+    this.#log.lost(connIndex, error);
+    this.#ended(connection, error);
     if (plan === undefined) return;
-    this.#logRetry(slot, error, plan);
+    if (connection.silent) this.#parts.addresses.rotate(connIndex, "silent");
+    this.#log.retrying(slot, error, plan, this.registeredConnections === 0);
     this.#events.retrying(slot.info, plan.delayMs, error);
   }
 
-  outlived({ connIndex }: Slot, why: Outlived, error: Error | undefined): void {
-    const what = why === "going-away" ? "is going away" : "ended the control stream";
-    this.#logger.info(`The edge ${what}: replacing the connection`, {
-      connIndex,
-      ...(error === undefined ? {} : { error: error.message }),
-    });
+  outlived({ connIndex }: Slot, why: Exclude<Outlived, "asked">, error: Error | undefined): void {
+    this.#log.outlived(connIndex, why, error);
   }
 
-  retire(slot: Slot, connection: RegisteredConnection): void {
-    this.#drain(slot, connection, "replaced", new Deadline(this.#options.gracePeriodMs));
+  recovered({ connIndex }: Slot): void {
+    this.#log.recovered(connIndex);
+  }
+
+  retire(_slot: Slot, connection: RegisteredConnection): void {
+    this.#drain(connection, "replaced", new Deadline(this.#options.gracePeriodMs));
   }
 
   #startSlot(): void {
     const slot = new Slot(this.#slots.length, this);
     this.#slots.push(slot);
-    this.#runs.push(slot.run());
+    slot.start();
   }
 
   #startOthers(): void {
@@ -233,11 +261,7 @@ export class Supervisor implements SlotHost {
     const { haConnections } = this.#options;
     const { size } = this.#parts.addresses;
     this.#wanted = Math.min(haConnections, Math.max(1, size));
-    if (this.#wanted < haConnections) {
-      this.#logger.info(
-        `You requested ${haConnections} HA connections but the edge has ${size} addresses: using ${this.#wanted}`,
-      );
-    }
+    if (this.#wanted < haConnections) this.#log.tooFewAddresses(haConnections, size, this.#wanted);
     for (let index = 1; index < this.#wanted; index++) {
       this.#later((index - 1) * STAGGER_MS, () => this.#startSlot());
     }
@@ -255,8 +279,7 @@ export class Supervisor implements SlotHost {
     this.#timers.add(timer);
   }
 
-  #drain(slot: Slot, connection: RegisteredConnection, kind: "shutdown" | "replaced", deadline: Deadline): void {
-    const { connIndex } = slot;
+  #drain(connection: RegisteredConnection, kind: "shutdown" | "replaced", deadline: Deadline): void {
     const unregisterTimeoutMs = kind === "shutdown" ? deadline.leftMs : this.#options.rpcTimeoutMs;
     const done = drain(connection, {
       reason: { kind },
@@ -264,46 +287,44 @@ export class Supervisor implements SlotHost {
       unregisterTimeoutMs,
       onUnregistered: (ok) => {
         this.#events.unregistered(ok);
-        if (!ok) return;
-        this.#logger.info("Unregistered tunnel connection", {
-          connIndex,
-          event: 0,
-          ip: ipOf(connection.edge.remoteAddress),
-        });
+        if (ok) this.#log.unregistered(connection);
       },
     }).then(() => {
       if (kind === "replaced") deadline.clear();
       this.#drains.delete(entry);
-      this.#events.disconnected(endedInfo(connection), undefined);
+      this.#ended(connection, undefined);
     });
     const entry: Drain = { deadline, done };
     this.#drains.add(entry);
   }
 
-  #failureFields({ connIndex, edgeAddress }: Slot, error: Error): LogFields {
-    return { connIndex, event: 0, ip: edgeAddress === undefined ? "" : ipOf(edgeAddress), error: error.message };
-  }
-
-  #logRetry(slot: Slot, error: Error, plan: RetryPlan): void {
-    const fields = this.#failureFields(slot, error);
-    if (plan.kind === "restart") {
-      const level = this.registeredConnections === 0 ? "error" : "warn";
-      this.#logger[level]("Serve tunnel error", { ...fields, retryInMs: Math.round(plan.delayMs) });
-      return;
-    }
-    this.#logger.warn(`Retrying connection in up to ${Math.ceil(plan.upToMs / 1000)}s`, fields);
+  #ended(connection: RegisteredConnection, error: Error | undefined): void {
+    const info = endedInfo(connection);
+    this.#log.ended(info);
+    this.#events.disconnected(info, error);
   }
 }
 
-function endedInfo({ edge, connectionId, location }: RegisteredConnection): ConnectionInfo {
-  const { connIndex, protocol, remoteAddress } = edge;
-  return { connIndex, state: "closed", protocol, edgeAddress: remoteAddress, connectionId, location };
+/** Its own numbers, not those of its index. */
+function endedInfo({ edge, connectionId, location, registeredAt, requests }: RegisteredConnection): ConnectionInfo {
+  const { connIndex, protocol, remoteAddress, resets, roundTripMs } = edge;
+  return {
+    connIndex,
+    state: "closed",
+    protocol,
+    edgeAddress: remoteAddress,
+    connectionId,
+    location,
+    roundTripMs,
+    ageMs: Math.round(performance.now() - registeredAt),
+    activeStreams: edge.openStreams,
+    requests,
+    resets,
+    reconnects: 0,
+    lastError: undefined,
+  };
 }
 
 function formatAddress({ ip, port, family }: EdgeAddress): string {
   return family === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;
-}
-
-function ipOf(address: string): string {
-  return address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "");
 }

@@ -71,6 +71,7 @@ export class Http2EdgeStream implements EdgeStream, Http2StreamHandler {
 
   abort(): void {
     if (this.#responded) {
+      this.#host.resets++;
       this.#stream.reset(ErrorCode.INTERNAL_ERROR);
       this.#stream.release();
     } else {
@@ -100,6 +101,7 @@ export class Http2EdgeStream implements EdgeStream, Http2StreamHandler {
   }
 
   onCancel(cancel: StreamCancel): void {
+    if (cancel.kind !== "connection-closed") this.#host.resets++;
     try {
       this.sink.onCancel(cancelReason(cancel, this.#host.closingReason));
     } catch (error) {

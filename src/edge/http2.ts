@@ -21,6 +21,7 @@ import { EdgeConnectionError } from "./errors.ts";
 import { receiveConfiguration } from "./http2-configuration.ts";
 import { classifyRequest } from "./http2-request.ts";
 import { controlChannel, Http2EdgeStream, type RequestKind } from "./http2-stream.ts";
+import { SilenceWatch } from "./silence.ts";
 import type { EdgeTls } from "./tls.ts";
 
 /** SNI and the name that the edge's certificate must carry (wire § 3). */
@@ -32,6 +33,11 @@ const READ_BUFFER_BYTES = 64 * 1024;
 /** The edge PINGs us, but nothing tells us when it stops: an unanswered PING of ours does. */
 const PING_INTERVAL_MS = 10_000;
 const PING_TIMEOUT_MS = 10_000;
+/** Half of that time over, the connection is suspected. */
+const SILENCE_MS = PING_INTERVAL_MS + PING_TIMEOUT_MS / 2;
+
+/** Between two PINGs that measure the round trip. */
+const MEASURE_MS = 30_000;
 
 /** How long a closing connection may take to send its last bytes before the socket is torn down. */
 const LINGER_MS = 1_000;
@@ -60,11 +66,16 @@ class Http2EdgeConnection implements EdgeConnection {
   onRequest: (request: EdgeRequest) => void = (request) => {
     if (request.kind !== "configuration") request.stream.abort();
   };
+  onSilence: (silent: boolean) => void = () => {};
   closingReason: CancelReason | undefined;
+  resets = 0;
+  roundTripMs: number | undefined;
 
   readonly #socket: TLSSocket;
   readonly #codec: Http2Connection;
   readonly #logger: Logger;
+  readonly #silence = new SilenceWatch({ limitMs: SILENCE_MS, onChange: (silent) => this.onSilence(silent) });
+  readonly #measuring: NodeJS.Timeout;
   readonly #controlOpened: Promise<ByteChannel>;
   #resolveControl!: (channel: ByteChannel) => void;
   #rejectControl!: (error: Error) => void;
@@ -109,10 +120,15 @@ class Http2EdgeConnection implements EdgeConnection {
           this.#logger.debug("The edge sent GOAWAY", { connIndex: this.connIndex, code });
           this.#resolveGoingAway();
         },
+        onPong: (roundTripMs) => {
+          this.roundTripMs = roundTripMs;
+        },
         onError: (error) => this.#fail(error),
       },
       performance.now(),
     );
+    this.#measuring = setInterval(() => this.#codec.ping(performance.now()), MEASURE_MS);
+    this.#measuring.unref();
     socket.on("error", (error) => this.#remember({ kind: "error", error }));
     socket.on("close", () => this.#gone());
     this.#scheduleFlush();
@@ -124,8 +140,15 @@ class Http2EdgeConnection implements EdgeConnection {
   }
 
   receive(bytes: Buffer): void {
-    this.#codec.receive(bytes, performance.now());
+    const now = performance.now();
+    this.#silence.heard(now);
+    this.#codec.receive(bytes, now);
     this.#armTimer();
+  }
+
+  probe(): void {
+    this.#codec.ping(performance.now());
+    this.#silence.asked();
   }
 
   control(signal?: AbortSignal): Promise<ByteChannel> {
@@ -145,6 +168,7 @@ class Http2EdgeConnection implements EdgeConnection {
   async close(reason: CloseReason): Promise<void> {
     this.#remember(reason);
     this.closingReason ??= reason.kind === "shutdown" ? "shutdown" : "edge-lost";
+    this.#rest();
     this.#codec.goaway(ErrorCode.NO_ERROR);
     this.#codec.socketClosed();
     this.#endSocket();
@@ -196,6 +220,7 @@ class Http2EdgeConnection implements EdgeConnection {
       return;
     }
     this.#controlStreams = 1;
+    this.#codec.ping(performance.now());
     this.#resolveControl(
       controlChannel(stream, () => {
         if (stream.closed) this.#controlStreams = 0;
@@ -219,8 +244,14 @@ class Http2EdgeConnection implements EdgeConnection {
   #flush(): void {
     for (let buffer = this.#codec.takeOutput(); buffer !== undefined; buffer = this.#codec.takeOutput()) {
       const taken = buffer;
-      this.#socket.write(taken, () => this.#codec.recycle(taken));
+      this.#socket.write(taken, () => this.#written(taken));
     }
+  }
+
+  #written(buffer: Buffer): void {
+    this.#codec.recycle(buffer);
+    // While more is waiting, the edge must have made room: an answer of its own may wait behind on a slow line.
+    if (this.#socket.writableLength > 0) this.#silence.heard(performance.now());
   }
 
   #armTimer(): void {
@@ -245,6 +276,7 @@ class Http2EdgeConnection implements EdgeConnection {
   #fail(error: Error): void {
     const reason: CloseReason = { kind: "error", error };
     this.#remember(reason);
+    this.#rest();
     // At once: a peer that is frozen will not close its side, and its streams have been cancelled already.
     this.#resolveClosed(reason);
     this.#endSocket();
@@ -258,7 +290,13 @@ class Http2EdgeConnection implements EdgeConnection {
     this.#socket.once("close", () => clearTimeout(linger));
   }
 
+  #rest(): void {
+    this.#silence.stop();
+    clearInterval(this.#measuring);
+  }
+
   #gone(): void {
+    this.#rest();
     clearTimeout(this.#timer);
     this.#timerDue = Number.NEGATIVE_INFINITY;
     this.#remember({ kind: "edge-closed" });

@@ -73,6 +73,7 @@ export class QuicEdgeStream implements EdgeStream, QuicStreamSink {
   abort(): void {
     if (this.#responded) {
       if (this.#ended && this.#peerEnded) return;
+      this.#host.resets++;
       this.#ended = true;
       this.#stream.reset(NO_ERROR);
       this.#stopReading();
@@ -151,6 +152,7 @@ export class QuicEdgeStream implements EdgeStream, QuicStreamSink {
   #cancel(reason: CancelReason): void {
     if (this.#cancelled || (this.#ended && (this.#peerEnded || !this.#spliced))) return;
     this.#cancelled = true;
+    if (reason === "client-abort" || reason === "memory-limit") this.#host.resets++;
     if (!this.#ended) this.#stream.reset(NO_ERROR);
     this.#stopReading();
     this.#ended = true;

@@ -7,18 +7,12 @@ import { randomBytes } from "node:crypto";
 import { FieldCache } from "../protocol/argotunnel/field-cache.ts";
 import { connectTarget } from "../protocol/argotunnel/request.ts";
 import { errorResponse } from "../protocol/argotunnel/response.ts";
-import {
-  encodeStreamHead,
-  MAX_STREAM_HEAD_BYTES,
-  RPC_SIGNATURE,
-  StreamHeadReader,
-} from "../protocol/argotunnel/stream-head.ts";
-import { type ConnectRequest, connectRequestType, connectResponseType } from "../protocol/capnp/connect.ts";
+import { encodeStreamHead, RPC_SIGNATURE } from "../protocol/argotunnel/stream-head.ts";
+import { connectResponseType } from "../protocol/capnp/connect.ts";
 import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
 import { connectQuic } from "../protocol/quic/connection-client.ts";
 import type { QuicConnection } from "../protocol/quic/connection.ts";
 import { QuicConnectionError, TransportErrorCode } from "../protocol/quic/errors.ts";
-import { INITIAL_STREAM_WINDOW } from "../protocol/quic/limits.ts";
 import type { QuicStream } from "../protocol/quic/streams/types.ts";
 import { Alert } from "../protocol/tls13/errors.ts";
 import type {
@@ -32,9 +26,11 @@ import type {
   Logger,
 } from "../types.ts";
 import { DialError, EdgeConnectionError } from "./errors.ts";
+import { type IncomingHead, IncomingStream } from "./quic-incoming-stream.ts";
 import { openClientSocket, QuicPump, sender } from "./quic-socket.ts";
 import { QuicEdgeStream, type QuicStreamHost, streamChannel } from "./quic-stream.ts";
 import type { QuicTls } from "./quic-tls.ts";
+import { SilenceWatch } from "./silence.ts";
 
 const SERVER_NAME = "quic.cftunnel.com";
 const ALPN = "argotunnel";
@@ -42,6 +38,8 @@ const ALPN = "argotunnel";
 /** cloudflared's settings (wire § 5.1). A shorter idle timeout of the edge counts no less than these five seconds there. */
 const IDLE_TIMEOUT_MS = 5_000;
 const KEEP_ALIVE_MS = 1_000;
+/** Two keep-alives and what follows them went unanswered. */
+const SILENCE_MS = 3_000;
 const HANDSHAKE_IDLE_MS = 5_000;
 const HANDSHAKE_LIMIT_MS = 10_000;
 const MAX_DATAGRAM_FRAME = 16_383;
@@ -78,12 +76,15 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
     if (request.kind !== "configuration") request.stream.abort();
   };
   onRpc: (channel: ByteChannel) => void = (channel) => channel.end();
+  onSilence: (silent: boolean) => void = () => {};
   closingReason: CancelReason | undefined;
+  resets = 0;
 
   readonly #fields = new FieldCache();
   readonly #connection: QuicConnection;
   readonly #pump: QuicPump;
   readonly #logger: Logger;
+  readonly #silence = new SilenceWatch({ limitMs: SILENCE_MS, onChange: (silent) => this.onSilence(silent) });
   readonly #ready: Promise<void>;
   #resolveReady!: () => void;
   #rejectReady!: (error: Error) => void;
@@ -147,7 +148,10 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
         return sent;
       },
     };
-    socket.on("message", (datagram) => this.#pump.receive(datagram));
+    socket.on("message", (datagram) => {
+      this.#silence.heard(performance.now());
+      this.#pump.receive(datagram);
+    });
     socket.on("error", (error) => this.#refused(error));
     this.wake();
   }
@@ -159,6 +163,16 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
 
   get openStreams(): number {
     return this.#connection.openPeerStreams;
+  }
+
+  get roundTripMs(): number | undefined {
+    return this.#connection.stats.rtt;
+  }
+
+  probe(): void {
+    this.#connection.ping();
+    this.wake();
+    this.#silence.asked();
   }
 
   wake(): void {
@@ -182,6 +196,7 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
   async close(reason: CloseReason): Promise<void> {
     this.#closeReason ??= reason;
     this.closingReason ??= reason.kind === "shutdown" ? "shutdown" : "edge-lost";
+    this.#silence.stop();
     // What is written already goes first: the control stream's last words.
     this.#pump.flush();
     this.#connection.close(NO_ERROR, "", performance.now());
@@ -263,80 +278,13 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
   }
 
   #gone(error: QuicConnectionError): void {
+    this.#silence.stop();
     this.#closeReason ??=
       error.end === "peer-application" && error.errorCode === NO_ERROR
         ? { kind: "edge-closed" }
         : { kind: "error", error };
     this.#rejectReady(error);
     this.#resolveClosed(this.#closeReason);
-  }
-}
-
-type IncomingHead = NonNullable<ReturnType<StreamHeadReader<ConnectRequest>["receive"]>>;
-
-/** Of a head that has not come whole, after which its stream's window lets all of the longest one come. */
-const LONG_HEAD_BYTES = INITIAL_STREAM_WINDOW / 2;
-
-/** A stream whose head has not come whole. It is taken as a whole, so that until then what is there of it counts as held. */
-class IncomingStream {
-  readonly #stream: QuicStream;
-  readonly #host: QuicStreamHost;
-  readonly #onHead: (head: IncomingHead, rest: Buffer) => void;
-  #reader: StreamHeadReader<ConnectRequest> | undefined = new StreamHeadReader(connectRequestType);
-  #received = 0;
-
-  constructor(stream: QuicStream, host: QuicStreamHost, onHead: (head: IncomingHead, rest: Buffer) => void) {
-    this.#stream = stream;
-    this.#host = host;
-    this.#onHead = onHead;
-  }
-
-  onData(chunk: Buffer): void {
-    try {
-      const head = this.#reader?.receive(chunk);
-      this.#received += chunk.length;
-      if (head === undefined) {
-        if (this.#received > LONG_HEAD_BYTES) this.#widen();
-        return;
-      }
-      this.#stream.consumed(this.#received - head.rest.length);
-      this.#onHead(head, head.rest);
-    } catch {
-      // As the reference: a stream that does not begin as one is broken off, and the connection goes on.
-      this.#breakOff();
-    }
-  }
-
-  onEnd(): void {
-    this.#breakOff();
-  }
-
-  onReset(): void {
-    this.#breakOff();
-  }
-
-  onStopSending(): void {
-    this.#breakOff();
-  }
-
-  onWritable(): void {}
-
-  onEvicted(): void {
-    this.#reader = undefined;
-    this.#host.wake();
-  }
-
-  #widen(): void {
-    this.#stream.widen(MAX_STREAM_HEAD_BYTES);
-    this.#host.wake();
-  }
-
-  #breakOff(): void {
-    // The stream may stay for as long as the edge does not end it.
-    this.#reader = undefined;
-    this.#stream.reset(NO_ERROR);
-    this.#stream.stopSending(NO_ERROR);
-    this.#host.wake();
   }
 }
 

@@ -83,6 +83,7 @@ export class FakeTunnel implements LocalTunnel {
   readonly runtime: TunnelRuntime;
   readonly ingresses: Ingress[] = [];
   failedReloads = 0;
+  readonly reconnects: { connIndex: number | undefined; pause: number | undefined }[] = [];
   /** What becomes of the next rules. */
   nextUpdate: IngressUpdate = { result: "applied" };
   readonly closes: ({ grace?: number } | undefined)[] = [];
@@ -101,6 +102,11 @@ export class FakeTunnel implements LocalTunnel {
   updateIngress(ingress: Ingress): IngressUpdate {
     this.ingresses.push(ingress);
     return this.nextUpdate;
+  }
+
+  reconnect(connIndex?: number, options: { pause?: number } = {}): boolean {
+    this.reconnects.push({ connIndex, pause: options.pause });
+    return this.connections.length > 0;
   }
 
   reloadFailed(): void {

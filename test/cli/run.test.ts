@@ -21,6 +21,13 @@ const connection = {
   edgeAddress: undefined,
   connectionId: undefined,
   location: undefined,
+  roundTripMs: undefined,
+  ageMs: undefined,
+  activeStreams: 0,
+  requests: 0,
+  resets: 0,
+  reconnects: 0,
+  lastError: undefined,
 } as const;
 
 describe("a named tunnel", () => {

@@ -1,4 +1,5 @@
 /** An edge without sockets, for the supervisor in virtual time: every dial and registration goes as the test says. */
+import type { ConnectionReport } from "../../src/connector/api.ts";
 import type { AddressSource, ConnectorParts, CredentialsResult, Rotation } from "../../src/connector/parts.ts";
 import { Secret } from "../../src/config/secret.ts";
 import type { RegistrationClient, RegistrationParams, RegistrationResult } from "../../src/rpc/registration-client.ts";
@@ -12,6 +13,17 @@ import type {
   Logger,
 } from "../../src/types.ts";
 
+/** Of a connection that has done nothing yet. */
+export const noReport: ConnectionReport = {
+  roundTripMs: undefined,
+  ageMs: undefined,
+  activeStreams: 0,
+  requests: 0,
+  resets: 0,
+  reconnects: 0,
+  lastError: undefined,
+};
+
 export class FakeConnection implements EdgeConnection {
   readonly protocol = "http2";
   readonly localAddress = "192.0.2.1";
@@ -20,6 +32,10 @@ export class FakeConnection implements EdgeConnection {
   readonly closed: Promise<CloseReason>;
   readonly client: FakeClient;
   openStreams = 0;
+  resets = 0;
+  roundTripMs: number | undefined;
+  probes = 0;
+  onSilence: (silent: boolean) => void = () => {};
   onRequest: (request: EdgeRequest) => void = () => {};
   /** Undefined while it is open. */
   closeReason: CloseReason | undefined;
@@ -48,6 +64,11 @@ export class FakeConnection implements EdgeConnection {
   close(reason: CloseReason): Promise<void> {
     this.end(reason);
     return Promise.resolve();
+  }
+
+  probe(): void {
+    this.probes++;
+    this.#edge.onProbe(this);
   }
 
   /** The edge, or the way to it, ends the connection. */
@@ -138,6 +159,8 @@ export class FakeEdge {
   onDial: (connIndex: number, address: EdgeAddress) => Error | undefined = () => undefined;
   /** Default: every registration succeeds. */
   onRegister: (params: RegistrationParams) => RegistrationResult | Error | "never" = () => registered();
+  /** A connection asks for a sign of life. */
+  onProbe: (connection: FakeConnection) => void = () => {};
   dialDelayMs = 10;
   registerDelayMs = 20;
   unregisterDelayMs: number | undefined = 15;

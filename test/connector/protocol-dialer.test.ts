@@ -64,6 +64,10 @@ class Edge {
       remoteAddress: "192.0.2.1:7844",
       localAddress: "192.0.2.2",
       openStreams: 0,
+      resets: 0,
+      roundTripMs: undefined,
+      probe: () => {},
+      onSilence: () => {},
       control: () => Promise.reject(new Error("not in this test")),
       onRequest: () => {},
       closed: new Promise<CloseReason>((resolve) => {

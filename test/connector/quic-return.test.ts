@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ConnectionInfo } from "../../src/connector/api.ts";
 import { FIRST_PROBE_MS, LONGEST_PROBE_MS, MOVE_SPACING_MS, QuicReturn } from "../../src/connector/quic-return.ts";
 import type { EdgeAddress, EdgeProtocol } from "../../src/types.ts";
+import { noReport } from "./fake-edge.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => vi.useRealTimers());
@@ -50,7 +51,15 @@ class Network {
 
 function info(connIndex: number, protocol: EdgeProtocol): ConnectionInfo {
   const edgeAddress = connIndex === 0 ? "[2001:db8::1]:7844" : "192.0.2.1:7844";
-  return { connIndex, state: "registered", protocol, edgeAddress, connectionId: undefined, location: undefined };
+  return {
+    connIndex,
+    state: "registered",
+    protocol,
+    edgeAddress,
+    connectionId: undefined,
+    location: undefined,
+    ...noReport,
+  };
 }
 
 describe("connections that took HTTP/2", () => {

@@ -176,6 +176,11 @@ export class QuicConnection {
     return true;
   }
 
+  /** Asks the peer for a sign of life: its acknowledgement. */
+  ping(): void {
+    if (this.#life.kind === "open" && this.#core.handshakeComplete) this.#core.pingPending = true;
+  }
+
   /** Closes as an application. Streams end at once, without their last bytes. */
   close(errorCode: number, reason: string, now: number): void {
     if (this.#life.kind !== "open") return;
