@@ -1,5 +1,5 @@
 /** What a command may touch of the process; tests hand in their own. */
-import type { Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 import type { Environment } from "../config/interpolate.ts";
 
 export type OutputStream = Writable & { readonly isTTY?: boolean };
@@ -7,6 +7,7 @@ export type ShutdownSignal = "SIGINT" | "SIGTERM";
 
 export interface CliIo {
   readonly env: Environment;
+  readonly stdin: Readable;
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
   /** Calls back for each SIGINT and SIGTERM until the returned function is called. */

@@ -26,6 +26,9 @@ function hasTerminal(): boolean {
 const io: CliIo = {
   env: process.env,
   // Opened when first used: each costs a millisecond or two.
+  get stdin() {
+    return process.stdin;
+  },
   get stdout() {
     return guarded(process.stdout);
   },

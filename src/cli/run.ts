@@ -16,6 +16,7 @@ import { checkNetwork, explainSilence } from "./late-check.ts";
 import { LateLogger } from "./late-logger.ts";
 import type { Reloader, ReloadOptions } from "./reload.ts";
 import { logStart } from "./start-log.ts";
+import { controlByStdin } from "./stdin-control.ts";
 
 export type StartTunnel = (config: TunnelConfig, runtime: TunnelRuntime) => LocalTunnel;
 
@@ -49,6 +50,7 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
   for (const warning of plan.warnings) late.warn(warning);
   if (config.identity.mode === "quick") logQuick(late, config.identity.quickService);
   let release = () => {};
+  let stopControl = () => {};
   let reload: Reload = { start: async () => {}, stop: () => {} };
   let settled: Promise<void> = Promise.resolve();
   let ended: Promise<Error | undefined>;
@@ -65,6 +67,9 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
       tunnel.on("url", (url) => announce(url, io, late));
     }
     writePidFile(tunnel, settings.string("pidfile"), io, late);
+    if (settings.bool("stdin-control")) {
+      stopControl = controlByStdin({ stdin: io.stdin, tunnel, logger: late, random: Math.random });
+    }
     // Both report the final error; `finished` is the one that is looked at.
     settled = tunnel.registered.catch(() => {});
     ended = tunnel.finished.then(() => undefined, asError);
@@ -82,6 +87,7 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
   await reload.start();
   const error = await ended;
   reload.stop();
+  stopControl();
   stopExplaining();
   if (error === undefined) logger.info("Tunnel server stopped");
   else {

@@ -175,7 +175,10 @@ export const settingsTable: readonly SettingSpec[] = [
   }),
   supported("features", "list", "extra features to announce to the edge, repeatable", { aliases: ["F"] }),
   notYet("write-stream-timeout", "duration", "the write timeout", { env: ["TUNNEL_STREAM_WRITE_TIMEOUT"] }),
-  notYet("stdin-control", "bool", "control through stdin", { env: ["STDIN_CONTROL"] }),
+  supported("stdin-control", "bool", "take commands on stdin: reconnect [delay], help", {
+    env: ["STDIN_CONTROL"],
+    fallback: "false",
+  }),
   supported("max-active-flows", "int", "flows of the private network at a time, 0 = no limit", {
     env: ["TUNNEL_MAX_ACTIVE_FLOWS"],
     fallback: "0",

@@ -10,6 +10,7 @@ import type { Ingress } from "../../src/types.ts";
 
 export class FakeIo implements CliIo {
   readonly env: Record<string, string>;
+  readonly stdin = new PassThrough();
   readonly stdout = new TextSink();
   readonly stderr = new TextSink();
   readonly #signals = new EventEmitter();
