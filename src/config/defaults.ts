@@ -14,6 +14,7 @@ export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
   edgeProxy: undefined,
   cacert: undefined,
   postQuantum: false,
+  quicDisablePmtuDiscovery: false,
   haConnections: DEFAULT_HA_CONNECTIONS,
   retries: 5,
   gracePeriodMs: 30_000,

@@ -59,6 +59,7 @@ export function planTunnel(request: PlanRequest): Plan {
     edgeProxy: readEdgeProxy(settings, findings),
     cacert: readPem(settings, "cacert", env, findings),
     postQuantum: settings.bool("post-quantum"),
+    quicDisablePmtuDiscovery: settings.bool("quic-disable-pmtu-discovery"),
     haConnections: mode === "quick" ? 1 : settings.number("ha-connections", DEFAULT_HA_CONNECTIONS),
     retries: settings.number("retries", defaultTunnelConfig.retries),
     gracePeriodMs: settings.number("grace-period", defaultTunnelConfig.gracePeriodMs),

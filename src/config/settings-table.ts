@@ -193,7 +193,10 @@ export const settingsTable: readonly SettingSpec[] = [
     },
   ),
   unused("max-edge-addr-retries", "int"),
-  unused("quic-disable-pmtu-discovery", "bool", { env: ["TUNNEL_DISABLE_QUIC_PMTU"] }),
+  supported("quic-disable-pmtu-discovery", "bool", "keep QUIC to datagrams that every path carries", {
+    env: ["TUNNEL_DISABLE_QUIC_PMTU"],
+    fallback: "false",
+  }),
   unused("quic-connection-level-flow-control-limit", "int", { env: ["TUNNEL_QUIC_CONN_LEVEL_FLOW_CONTROL_LIMIT"] }),
   unused("quic-stream-level-flow-control-limit", "int", { env: ["TUNNEL_QUIC_STREAM_LEVEL_FLOW_CONTROL_LIMIT"] }),
   supported("icmpv4-src", "string", "IPv4 address that traceroutes through the private network see as this hop", {

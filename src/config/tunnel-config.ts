@@ -51,6 +51,8 @@ export interface TunnelConfig {
   /** PEM text that replaces every root for the edge. */
   readonly cacert: string | undefined;
   readonly postQuantum: boolean;
+  /** QUIC keeps to datagrams that every path carries (1,200 bytes). */
+  readonly quicDisablePmtuDiscovery: boolean;
   /** 1-based count; default 4, quick tunnels 1. Clamped to the number of addresses. */
   readonly haConnections: number;
   /** Failed attempts in a row before a connection is handed to the restart ladder. Default 5. */

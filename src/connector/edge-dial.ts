@@ -18,7 +18,10 @@ export interface EdgeDial {
   readonly choice: ProtocolDialer | undefined;
 }
 
-type DialConfig = Pick<TunnelConfig, "cacert" | "edgeBindAddress" | "edgeProxy" | "postQuantum" | "protocol">;
+type DialConfig = Pick<
+  TunnelConfig,
+  "cacert" | "edgeBindAddress" | "edgeProxy" | "postQuantum" | "protocol" | "quicDisablePmtuDiscovery"
+>;
 
 /** Throws EdgeTlsError for a bad `cacert`, or where post-quantum key exchange is wanted of a transport that can't have it here. */
 export function createEdgeDial(
@@ -107,8 +110,13 @@ function proxyOfEnvironment({ address }: DialAttempt, env: Environment): EdgePro
   return { kind: "http", host, port, authorization: proxy.authorization };
 }
 
-function quicDial({ cacert, edgeBindAddress, postQuantum }: DialConfig, budget: MemoryBudget, logger: Logger): Dial {
+function quicDial(
+  { cacert, edgeBindAddress, postQuantum, quicDisablePmtuDiscovery }: DialConfig,
+  budget: MemoryBudget,
+  logger: Logger,
+): Dial {
   const bind = edgeBindAddress === undefined ? {} : { bindAddress: edgeBindAddress };
+  const settings = { ...bind, pmtuDiscovery: !quicDisablePmtuDiscovery, budget, logger };
   /** By the index of the connection: the edge, and what stands between, know it again (wire § 5.1). */
   const ports = new Map<number, number>();
   const load = async () => {
@@ -128,7 +136,7 @@ function quicDial({ cacert, edgeBindAddress, postQuantum }: DialConfig, budget: 
       throw error;
     });
     const { connIndex } = attempt;
-    const edge = await dialQuic({ ...attempt, ...bind, bindPort: ports.get(connIndex) ?? 0, tls, budget, logger });
+    const edge = await dialQuic({ ...attempt, ...settings, bindPort: ports.get(connIndex) ?? 0, tls });
     ports.set(connIndex, edge.localPort);
     return edge;
   };

@@ -74,6 +74,8 @@ export interface ConnectOptions extends RoutingOptions {
   readonly edgeProxy?: string;
   /** Offer the edge only post-quantum key exchange; over HTTP/2 it needs Node.js 24. Default false. */
   readonly postQuantum?: boolean;
+  /** Keep QUIC to datagrams that every path carries (1,200 bytes). Default false. */
+  readonly quicDisablePmtuDiscovery?: boolean;
   /** Connections to the edge, 1 to 64. Default 4, quick tunnels 1. */
   readonly haConnections?: number;
   /** Failed attempts in a row before a connection waits longer. Default 5. */
@@ -128,6 +130,7 @@ const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
   edgeBindAddress: true,
   edgeProxy: true,
   postQuantum: true,
+  quicDisablePmtuDiscovery: true,
   haConnections: true,
   retries: true,
   gracePeriod: true,
@@ -172,6 +175,7 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
     edgeProxy: readProxy(options, checks),
     cacert: readCacert(options.cacert, checks),
     postQuantum: checks.flag("postQuantum", options.postQuantum, false),
+    quicDisablePmtuDiscovery: checks.flag("quicDisablePmtuDiscovery", options.quicDisablePmtuDiscovery, false),
     haConnections: checks.whole("haConnections", options.haConnections, identity?.mode === "quick" ? 1 : 4, 1, 64),
     retries: checks.whole("retries", options.retries, fallback.retries, 0, Number.MAX_SAFE_INTEGER),
     gracePeriodMs: checks.milliseconds("gracePeriod", options.gracePeriod, fallback.gracePeriodMs, 0, 180_000),

@@ -27,6 +27,7 @@ import type {
 } from "../types.ts";
 import { DialError, EdgeConnectionError } from "./errors.ts";
 import { type IncomingHead, IncomingStream } from "./quic-incoming-stream.ts";
+import { largestDatagramToTry } from "./link-mtu.ts";
 import { openClientSocket, QuicPump, sender } from "./quic-socket.ts";
 import { QuicEdgeStream, type QuicStreamHost, streamChannel } from "./quic-stream.ts";
 import type { QuicTls } from "./quic-tls.ts";
@@ -54,6 +55,8 @@ export interface QuicDialOptions {
   readonly bindAddress?: string;
   /** The local port of this index's last connection (wire § 5.1); 0 = any. */
   readonly bindPort: number;
+  /** Larger datagrams than every path carries are tried. Default true. */
+  readonly pmtuDiscovery?: boolean;
   readonly signal: AbortSignal;
   readonly budget: MemoryBudget;
   readonly logger: Logger;
@@ -129,11 +132,15 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
         handshakeIdleTimeout: HANDSHAKE_IDLE_MS,
         handshakeTimeout: HANDSHAKE_LIMIT_MS,
         maxDatagramFrameSize: MAX_DATAGRAM_FRAME,
+        maxMtu: options.pmtuDiscovery === false ? 0 : largestDatagramToTry(local.address),
       },
       performance.now(),
     );
     const told = (error: Error | null): void => this.#refused(error);
-    const listener = () => (this.#connection.state === "handshaking" ? told : undefined);
+    const listener = () => {
+      const { searchesMtu, state } = this.#connection;
+      return state === "handshaking" || searchesMtu ? told : undefined;
+    };
     this.#pump = new QuicPump(this.#connection, sender(socket, listener), () => {
       socket.close();
       this.#resolveSocketClosed();
@@ -271,8 +278,9 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
 
   /** An ICMP message that nobody listens there is worth a look at another address; once there is a connection, anyone may have sent it. */
   #refused(error: Error | null): void {
-    if (this.#connection.state !== "handshaking" || error === null) return;
-    if (!("code" in error) || error.code !== "ECONNREFUSED") return;
+    if (error === null || !("code" in error)) return;
+    if (error.code === "EMSGSIZE") this.#connection.onTooBig();
+    if (this.#connection.state !== "handshaking" || error.code !== "ECONNREFUSED") return;
     this.#rejectReady(new Error("nothing listens there", { cause: error }));
     void this.close({ kind: "error", error });
   }

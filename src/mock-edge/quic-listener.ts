@@ -1,5 +1,6 @@
 /** The edge's QUIC side: one UDP socket on which connectors begin connections. */
 import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
+import { largestDatagramToTry } from "../edge/link-mtu.ts";
 import { openServerSocket, QuicServerSocket } from "../edge/quic-socket.ts";
 import { ServerEndpoint } from "../protocol/quic/endpoint.ts";
 import { loadMlKem } from "../protocol/tls13/ml-kem.ts";
@@ -47,6 +48,7 @@ export async function listenQuic(options: QuicListenerOptions): Promise<QuicList
     secret: randomBytes(32),
     maxIdleTimeout: IDLE_TIMEOUT_MS,
     maxDatagramFrameSize: 65_535,
+    maxMtu: largestDatagramToTry(options.host),
     accept: () => {
       accepted = new QuicCarrier((carrier) => options.onConnection(carrier));
       return accepted;

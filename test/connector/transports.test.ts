@@ -1,5 +1,6 @@
 /** Which transport a tunnel takes, through a network that loses UDP or does not. */
 import { afterEach, describe, expect, it } from "vitest";
+import { defaultTunnelConfig } from "../../src/config/defaults.ts";
 import { createEdgeDial } from "../../src/connector/edge-dial.ts";
 import { hasPostQuantumTls } from "../../src/edge/tls.ts";
 import { EdgeTlsError, connect, type ConnectOptions, type Tunnel } from "../../src/index.ts";
@@ -68,7 +69,7 @@ describe("protocol quic", () => {
 
 describe("post-quantum", () => {
   const budget = createMemoryBudget(1024 * 1024);
-  const config = { cacert: undefined, edgeBindAddress: undefined, edgeProxy: undefined, postQuantum: true };
+  const config = { ...defaultTunnelConfig, postQuantum: true };
 
   it("is had over QUIC on every Node.js", async () => {
     const edge = await startEdge();

@@ -4,6 +4,7 @@ import net from "node:net";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
+import { defaultTunnelConfig } from "../../src/config/defaults.ts";
 import { createEdgeDial } from "../../src/connector/edge-dial.ts";
 import { connect, type ConnectOptions, type Tunnel } from "../../src/index.ts";
 import { type MockEdge, startMockEdge } from "../../src/mock-edge/index.ts";
@@ -205,7 +206,7 @@ it("a SOCKS5 client asks by IPv6, too", () => {
 describe("a proxy of the environment", () => {
   const dialVia = (edge: MockEdge, env: Record<string, string>) => {
     const recording = recordingLogger();
-    const config = { cacert: edge.caPem, edgeBindAddress: undefined, edgeProxy: undefined, postQuantum: false };
+    const config = { ...defaultTunnelConfig, cacert: edge.caPem };
     const { dial } = createEdgeDial({ ...config, protocol: "http2" }, createMemoryBudget(), recording.logger, env);
     return { dial, lines: recording.lines };
   };

@@ -200,9 +200,14 @@ export class QuicConnection {
     this.#core.path.changed(received, this.#core.random(8), now);
   }
 
-  /** The system refused a datagram of `size` bytes (EMSGSIZE). */
-  onTooBig(size: number): void {
-    if (this.#life.kind === "open") this.#core.delivery.onTooBig(size);
+  /** The system says that a datagram was too large for the path (EMSGSIZE). */
+  onTooBig(): void {
+    if (this.#life.kind === "open") this.#core.delivery.onTooBig();
+  }
+
+  /** Larger datagrams are tried on the path: what the system says of any is of interest. */
+  get searchesMtu(): boolean {
+    return this.#core.pathMtu.searching;
   }
 
   /** Streams that the peer opened and that are not over on both sides. */

@@ -54,9 +54,8 @@ export class Delivery implements RecoverySink<PacketRecord> {
     this.#sendAgain(packet);
   }
 
-  /** The system refused a datagram of that size. */
-  onTooBig(size: number): void {
-    this.#core.pathMtu.onTooBig(size);
+  onTooBig(): void {
+    this.#core.pathMtu.onTooBig();
     this.followMtu();
   }
 

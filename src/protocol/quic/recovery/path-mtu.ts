@@ -60,6 +60,11 @@ export class PathMtu {
     return this.#current;
   }
 
+  /** A probe is on its way, or will be. */
+  get searching(): boolean {
+    return this.#search.kind !== "done";
+  }
+
   /** The peer takes no larger datagrams (RFC 9000 § 18.2). */
   setPeerLimit(size: number): void {
     this.#maximum = Math.max(MIN_DATAGRAM_SIZE, Math.min(this.#maximum, size));
@@ -117,12 +122,13 @@ export class PathMtu {
     if (count >= BLACK_HOLE_TIMEOUTS && this.#current > MIN_DATAGRAM_SIZE) this.#blackHole();
   }
 
-  /** The system refused a datagram for its size. */
-  onTooBig(size: number): void {
-    if (size <= MIN_DATAGRAM_SIZE) return;
-    if (size <= this.#current) this.#blackHole();
-    this.#fails(size);
-    if (this.#search.kind === "probing" && this.#search.size >= size) this.#search = { kind: "ready" };
+  /**
+   * The network told the system that a datagram was too large for the path. From then on the system cuts such datagrams into
+   * fragments, which RFC 9000 § 14 forbids, and a probe would arrive all the same: none is sent any more.
+   */
+  onTooBig(): void {
+    this.#maximum = MIN_DATAGRAM_SIZE;
+    this.#blackHole();
   }
 
   #fails(size: number): void {

@@ -111,32 +111,24 @@ describe("a black hole", () => {
   });
 });
 
-describe("what the system refuses for its size", () => {
-  it("ends the probe of that size at once", () => {
+describe("a path of which the system learns that it carries less", () => {
+  it("is not probed again: what is larger would arrive in fragments", () => {
     const mtu = new PathMtu();
     mtu.onProbeSent(1452);
-    mtu.onTooBig(1452);
+    mtu.onTooBig();
     mtu.onProbeLost(1452);
-    const tried = search(mtu, 1400);
-    expect(tried).not.toContain(1452);
-    expect(mtu.current).toBeGreaterThan(1380);
-  });
-
-  it("brings the size down where it had passed before", () => {
-    const mtu = found(1500);
-    mtu.onTooBig(1452);
-    expect(mtu.current).toBe(MIN_DATAGRAM_SIZE);
     mtu.onPacketAcked(1100);
-    const tried = search(mtu, 1300);
-    expect(Math.max(...tried)).toBeLessThan(1452);
-    expect(mtu.current).toBeGreaterThan(1280);
+    expect(search(mtu, 1500)).toEqual([]);
+    expect([mtu.current, mtu.searching]).toEqual([MIN_DATAGRAM_SIZE, false]);
   });
 
-  it("does not go below what every path carries", () => {
-    const mtu = new PathMtu();
-    mtu.onTooBig(1200);
-    mtu.onTooBig(500);
+  it("gets the size that every path carries, where more had passed before", () => {
+    const mtu = found(1500);
+    mtu.onTooBig();
+    mtu.onPacketAcked(1100);
+    expect(search(mtu, 1500)).toEqual([]);
     expect(mtu.current).toBe(MIN_DATAGRAM_SIZE);
-    expect(search(mtu, 1500)).toEqual([1452]);
+    mtu.onProbeAcked(1452);
+    expect(mtu.current).toBe(MIN_DATAGRAM_SIZE);
   });
 });
