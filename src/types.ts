@@ -4,6 +4,9 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { HeaderField } from "./protocol/bytes/header-field.ts";
+import type { ConnectionStats as QuicStats } from "./protocol/quic/connection/options.ts";
+
+export type { QuicStats };
 
 /** An ordered two-way byte stream, e.g. a connection's control stream. Handlers are assigned before the first await. */
 export interface ByteChannel {
@@ -48,6 +51,8 @@ export interface EdgeConnection {
   readonly resets: number;
   /** Milliseconds to the edge and back, smoothed on QUIC, those of the last PING on HTTP/2; undefined before the first. */
   readonly roundTripMs: number | undefined;
+  /** What a QUIC connection has counted since it was opened, and its state; of value after its end, too. */
+  readonly quicStats?: QuicStats;
   /** Asks the edge for a sign of life at once. */
   probe(): void;
   /** Called with true when the edge does not answer, well before the connection is given up for it, and with false when it speaks again. */

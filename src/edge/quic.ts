@@ -24,6 +24,7 @@ import type {
   EdgeConnection,
   EdgeRequest,
   Logger,
+  QuicStats,
 } from "../types.ts";
 import { DialError, EdgeConnectionError } from "./errors.ts";
 import { type IncomingHead, IncomingStream } from "./quic-incoming-stream.ts";
@@ -174,6 +175,10 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
 
   get roundTripMs(): number | undefined {
     return this.#connection.stats.rtt;
+  }
+
+  get quicStats(): QuicStats {
+    return this.#connection.stats;
   }
 
   probe(): void {

@@ -282,10 +282,16 @@ function readType(cursor: Cursor): number {
 }
 
 /**
- * Hands the frames of a decrypted payload to `handler`; `role` is ours. Returns whether the packet must be acknowledged.
- * Throws TransportError, with the frame's type.
+ * Hands the frames of a decrypted payload to `handler`; `role` is ours, `counts` counts them by type. Returns whether the packet must
+ * be acknowledged. Throws TransportError, with the frame's type.
  */
-export function readFrames(payload: Buffer, space: PacketNumberSpace, role: Role, handler: FrameHandler): boolean {
+export function readFrames(
+  payload: Buffer,
+  space: PacketNumberSpace,
+  role: Role,
+  handler: FrameHandler,
+  counts: Float64Array,
+): boolean {
   if (payload.length === 0) throw protocolViolation("a packet without a frame");
   const cursor = new Cursor(payload);
   let ackEliciting = false;
@@ -305,6 +311,8 @@ export function readFrames(payload: Buffer, space: PacketNumberSpace, role: Role
       }
       if (!isLegalTowards(type, role)) throw protocolViolation("a client sent a frame that only servers may send");
       ackEliciting = ackEliciting || isAckEliciting(type);
+      // Its type is legal, and so below the array's length.
+      counts[type] = (counts[type] as number) + 1;
       readFrame(cursor, type, handler);
     }
   } catch (error) {

@@ -2,7 +2,7 @@
  * Writes frames (RFC 9000 § 19; the layouts stand in frame-reader.ts) into one buffer. A method returns false, and writes
  * nothing, where its frame does not fit any more.
  */
-import { FrameType, StreamBit } from "./frames.ts";
+import { FRAME_TYPES, FrameType, StreamBit } from "./frames.ts";
 import { STATELESS_RESET_TOKEN_LENGTH } from "./limits.ts";
 import { varintSize, writeVarint } from "./varint.ts";
 
@@ -15,6 +15,8 @@ export class FrameWriter {
   at = 0;
   /** What was written since `begin` must be acknowledged. */
   ackEliciting = false;
+  /** All that were written, by type. */
+  readonly counts = new Float64Array(FRAME_TYPES);
   #end = 0;
 
   constructor(buffer: Buffer) {
@@ -61,6 +63,7 @@ export class FrameWriter {
       taken++;
     }
     const { buffer } = this;
+    this.#count(FrameType.ACK);
     buffer[this.at] = FrameType.ACK;
     let at = writeVarint(buffer, this.at + 1, largest);
     at = writeVarint(buffer, at, delay);
@@ -90,6 +93,7 @@ export class FrameWriter {
     const granted = this.#grant(1 + varintSize(offset), length);
     if (granted <= 0) return -1;
     const { buffer } = this;
+    this.#count(FrameType.CRYPTO);
     buffer[this.at] = FrameType.CRYPTO;
     this.at = writeVarint(buffer, writeVarint(buffer, this.at + 1, offset), granted);
     this.ackEliciting = true;
@@ -109,6 +113,7 @@ export class FrameWriter {
     if (granted < 0 || (granted === 0 && length > 0)) return -1;
     const { buffer } = this;
     const bits = StreamBit.LEN | (offset > 0 ? StreamBit.OFF : 0) | (fin && granted === length ? StreamBit.FIN : 0);
+    this.#count(FrameType.STREAM);
     buffer[this.at] = FrameType.STREAM | bits;
     let at = writeVarint(buffer, this.at + 1, id);
     if (offset > 0) at = writeVarint(buffer, at, offset);
@@ -177,6 +182,7 @@ export class FrameWriter {
     const length = this.#grant(head, reason.length);
     if (length < 0) return false;
     const { buffer } = this;
+    this.#count(FrameType.CONNECTION_CLOSE);
     buffer[this.at] = frameType === undefined ? FrameType.CONNECTION_CLOSE_APPLICATION : FrameType.CONNECTION_CLOSE;
     let at = writeVarint(buffer, this.at + 1, errorCode);
     if (frameType !== undefined) at = writeVarint(buffer, at, frameType);
@@ -191,6 +197,10 @@ export class FrameWriter {
 
   datagram(bytes: Buffer): boolean {
     return this.#bytes(FrameType.DATAGRAM_LENGTH, bytes);
+  }
+
+  #count(type: number): void {
+    this.counts[type] = (this.counts[type] as number) + 1;
   }
 
   /** How many of `length` bytes fit behind a head of `head` bytes and their length; negative when the length itself does not. */
@@ -210,6 +220,7 @@ export class FrameWriter {
     if (count > 2) size += varintSize(third);
     if (size > this.remaining) return false;
     const { buffer } = this;
+    this.#count(type);
     buffer[this.at] = type;
     let at = this.at + 1;
     if (count > 0) at = writeVarint(buffer, at, first);
@@ -223,6 +234,7 @@ export class FrameWriter {
   #bytes(type: number, bytes: Buffer): boolean {
     const { length } = bytes;
     if (1 + varintSize(length) + length > this.remaining) return false;
+    this.#count(type);
     this.buffer[this.at] = type;
     this.at = writeVarint(this.buffer, this.at + 1, length);
     this.append(bytes, 0, length);
@@ -232,6 +244,7 @@ export class FrameWriter {
 
   #path(type: number, data: Buffer): boolean {
     if (1 + data.length > this.remaining) return false;
+    this.#count(type);
     this.buffer[this.at++] = type;
     this.append(data, 0, data.length);
     this.ackEliciting = true;

@@ -33,6 +33,9 @@ export const FrameType = {
   DATAGRAM_LENGTH: 0x31,
 } as const;
 
+/** Every type is below; a power of two. */
+export const FRAME_TYPES = 64;
+
 /** Bits of the STREAM frame's type. */
 export const StreamBit = { FIN: 0x01, LEN: 0x02, OFF: 0x04 } as const;
 
@@ -56,7 +59,7 @@ const ONE_RTT = 1 << Space.application;
 const ALL = INITIAL | HANDSHAKE | ONE_RTT;
 
 /** Bits of the spaces in which a type may stand, by type; 0 for a type that does not exist. */
-const LEGAL = new Uint8Array(64);
+const LEGAL = new Uint8Array(FRAME_TYPES);
 LEGAL.fill(ONE_RTT, FrameType.RESET_STREAM, FrameType.HANDSHAKE_DONE + 1);
 LEGAL[FrameType.PADDING] = ALL;
 LEGAL[FrameType.PING] = ALL;

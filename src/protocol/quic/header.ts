@@ -26,6 +26,8 @@ export const PacketType = {
   otherVersion: 6,
 } as const;
 export type PacketType = (typeof PacketType)[keyof typeof PacketType];
+/** Number of packet types. */
+export const PACKET_TYPES = 7;
 
 const LONG = 0x80;
 const FIXED = 0x40;

@@ -20,7 +20,7 @@ function read(
   role: Role = "client",
 ): TakenFrame[] {
   const recorder = new FrameRecorder();
-  readFrames(typeof payload === "string" ? bytes(payload) : payload, space, role, recorder);
+  readFrames(typeof payload === "string" ? bytes(payload) : payload, space, role, recorder, new Float64Array(64));
   return recorder.frames;
 }
 
@@ -135,7 +135,7 @@ describe("frames", () => {
 
   it("says whether a packet must be acknowledged", () => {
     const recorder = new FrameRecorder();
-    const elicits = (hex: string): boolean => readFrames(bytes(hex), Space.application, "client", recorder);
+    const elicits = (hex: string): boolean => readFrames(bytes(hex), Space.application, "client", recorder, new Float64Array(64));
     expect(elicits("0207000000")).toBe(false);
     expect(elicits("000000")).toBe(false);
     expect(elicits("1c000000")).toBe(false);

@@ -11,8 +11,8 @@ import {
   TransportErrorCode,
   transportErrorName,
 } from "../errors.ts";
-import type { Role } from "../frames.ts";
-import { type HeaderIds, PacketType } from "../header.ts";
+import { FRAME_TYPES, type Role } from "../frames.ts";
+import { type HeaderIds, PACKET_TYPES, PacketType } from "../header.ts";
 import { MAX_CLOSE_REASON } from "../limits.ts";
 import { type PacketNumberSpace, Space } from "../packet-number.ts";
 import { PathMtu } from "../recovery/path-mtu.ts";
@@ -32,6 +32,7 @@ import { Delivery } from "./delivery.ts";
 import { Keyring } from "./keyring.ts";
 import { Liveness } from "./liveness.ts";
 import type { PacketRecord } from "./packet-record.ts";
+import { PacketDrops } from "./packet-drops.ts";
 import { Path } from "./path.ts";
 
 const NO_BYTES = Buffer.alloc(0);
@@ -109,7 +110,11 @@ export class Core {
   pingPending = false;
   packetsSent = 0;
   packetsReceived = 0;
-  packetsDropped = 0;
+  readonly drops = new PacketDrops();
+  /** Packets that came before their keys, by packet type. */
+  readonly packetsBuffered = new Float64Array(PACKET_TYPES);
+  /** By frame type. */
+  readonly framesReceived = new Float64Array(FRAME_TYPES);
   bytesSent = 0;
   bytesReceived = 0;
   readonly #newToken: Buffer | undefined;

@@ -12,7 +12,6 @@ export class Delivery implements RecoverySink<PacketRecord> {
   /** Probes that are to be sent, by space. */
   readonly probes: [number, number, number] = [0, 0, 0];
   readonly largestAcked: [number, number, number] = [-1, -1, -1];
-  packetsLost = 0;
 
   constructor(core: Core) {
     this.#core = core;
@@ -44,7 +43,6 @@ export class Delivery implements RecoverySink<PacketRecord> {
 
   onLost(packet: PacketRecord): void {
     const { pathMtu, now } = this.#core;
-    this.packetsLost++;
     if (packet.probe === "mtu") {
       pathMtu.onProbeLost(packet.size);
       return;

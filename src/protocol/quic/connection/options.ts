@@ -2,7 +2,9 @@
 import type { MemoryBudget } from "../../memory-budget/budget.ts";
 import type { QuicConnectionError } from "../errors.ts";
 import type { CongestionAlgorithm } from "../recovery/congestion-controller.ts";
+import type { CongestionState, LostPackets } from "../recovery/recovery.ts";
 import type { QuicStream } from "../streams/types.ts";
+import type { DroppedBytes } from "./packet-drops.ts";
 
 /** What TLS agreed on. */
 export interface HandshakeInfo {
@@ -56,14 +58,24 @@ export interface ConnectionStats {
   /** Milliseconds. */
   readonly rtt: number;
   readonly minRtt: number;
+  readonly latestRtt: number;
+  readonly congestionState: CongestionState;
   readonly congestionWindow: number;
   readonly bytesInFlight: number;
   readonly mtu: number;
   readonly packetsSent: number;
   readonly packetsReceived: number;
-  readonly packetsLost: number;
+  readonly packetsLost: LostPackets;
   /** Packets that did not open, or came twice. */
   readonly packetsDropped: number;
+  readonly bytesDropped: readonly DroppedBytes[];
+  /** Packets that came before their keys and were kept, by `PacketType`. */
+  readonly packetsBuffered: Float64Array;
+  /** By frame type; STREAM frames that were sent all under the first of their types. */
+  readonly framesSent: Float64Array;
+  readonly framesReceived: Float64Array;
+  /** What the peer takes. */
+  readonly maxUdpPayload: number;
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly datagramsDropped: number;

@@ -12,6 +12,7 @@ import { isStatelessReset } from "../stateless-reset.ts";
 import { refusesVersion1 } from "../version-negotiation.ts";
 import type { Core } from "./core.ts";
 import type { FrameDispatch } from "./frame-dispatch.ts";
+import { type DropReason, UNKNOWN_TYPE } from "./packet-drops.ts";
 import { Undecryptable } from "./undecryptable.ts";
 
 /** By packet type. */
@@ -60,7 +61,7 @@ export class Receiver {
     let firstEnd = 0;
     while (at < datagram.length && !core.ended) {
       if (!header.read(datagram, at, core.localIdLength)) {
-        core.packetsDropped++;
+        core.drops.add(UNKNOWN_TYPE, "header_parse_error", datagram.length - at);
         return;
       }
       at = header.end;
@@ -70,7 +71,7 @@ export class Receiver {
         firstEnd = destinationEnd;
       } else if (datagram.compare(datagram, firstStart, firstEnd, destinationStart, destinationEnd) !== 0) {
         // Coalesced packets are for one connection (RFC 9000 § 12.2).
-        core.packetsDropped++;
+        this.#drop("unknown_connection_id");
         continue;
       }
       this.#packet(datagram);
@@ -85,7 +86,7 @@ export class Receiver {
       return;
     }
     if (!core.isLocalId(datagram, header.destinationStart, header.destinationEnd, header.type)) {
-      core.packetsDropped++;
+      this.#drop("unknown_connection_id");
       return;
     }
     if (header.type === PacketType.retry) {
@@ -94,12 +95,14 @@ export class Receiver {
     }
     const space = SPACE_OF[header.type];
     if (space === undefined || core.keys.isDiscarded(space)) {
-      core.packetsDropped++;
+      this.#drop(space === undefined ? "unexpected_packet" : "key_unavailable");
       return;
     }
     // 1-RTT packets say nothing before the peer has proved who it is (RFC 9001 § 5.7).
     if (!core.keys.canReceive(space) || (space === Space.application && !core.handshakeComplete)) {
-      this.#undecryptable.keep(space, datagram.subarray(header.start, header.end));
+      const kept = this.#undecryptable.keep(space, datagram.subarray(header.start, header.end));
+      if (kept) core.packetsBuffered[header.type] = (core.packetsBuffered[header.type] ?? 0) + 1;
+      else this.#drop("key_unavailable");
       return;
     }
     this.#protected(space, datagram);
@@ -111,13 +114,13 @@ export class Receiver {
     const received = core.received[space];
     const payload = core.keys.open(space, header, datagram, received.largest);
     if (payload === undefined) {
-      core.packetsDropped++;
+      this.#drop("payload_decrypt_error");
       return;
     }
     const { packetNumber } = core.keys;
     this.#opened = true;
     if (received.isDuplicate(packetNumber)) {
-      core.packetsDropped++;
+      this.#drop("duplicate");
       return;
     }
     if (space === Space.initial && !this.#acceptInitial(datagram)) return;
@@ -127,7 +130,7 @@ export class Receiver {
     if (space === Space.handshake && core.role === "server" && !core.handshakeConfirmed) core.onHandshakePacket();
     const { destinationStart, destinationEnd } = header;
     this.#frames.begin(space, datagram, destinationStart, destinationEnd);
-    const ackEliciting = readFrames(payload, space, core.role, this.#frames);
+    const ackEliciting = readFrames(payload, space, core.role, this.#frames, core.framesReceived);
     // Only now: a packet is acknowledged once its frames have been taken in (RFC 9000 § 13.1).
     received.onPacket(packetNumber, ackEliciting, core.now);
   }
@@ -138,7 +141,7 @@ export class Receiver {
     const { sourceStart, sourceEnd, tokenStart, tokenEnd } = this.#header;
     if (core.role === "client" && tokenEnd > tokenStart) throw protocolViolation("a server's Initial has a token");
     if (core.role === "server" && datagram.length < MIN_DATAGRAM_SIZE) {
-      core.packetsDropped++;
+      this.#drop("unexpected_packet");
       return false;
     }
     const source = datagram.subarray(sourceStart, sourceEnd);
@@ -147,7 +150,7 @@ export class Receiver {
       return true;
     }
     if (core.peerInitialSource.equals(source)) return true;
-    core.packetsDropped++;
+    this.#drop("unexpected_source_connection_id");
     return false;
   }
 
@@ -161,7 +164,7 @@ export class Receiver {
         ? openRetry(datagram, header, core.originalDestination)
         : undefined;
     if (token === undefined || source.equals(core.originalDestination) || source.length > MAX_CONNECTION_ID_LENGTH) {
-      core.packetsDropped++;
+      this.#drop("unexpected_packet");
       return;
     }
     this.#opened = true;
@@ -177,10 +180,16 @@ export class Receiver {
     const first = core.role === "client" && core.peerInitialSource === undefined && core.retrySource === undefined;
     const ours = source.equals(core.originalDestination) && destination.equals(core.initialSource);
     if (!first || !ours || !refusesVersion1(datagram, header)) {
-      core.packetsDropped++;
+      this.#drop("unexpected_packet");
       return;
     }
     throw new QuicConnectionError("version-negotiation", "the peer does not speak version 1 of QUIC");
+  }
+
+  /** The packet at hand. */
+  #drop(reason: DropReason): void {
+    const { end, start, type } = this.#header;
+    this.#core.drops.add(type, reason, end - start);
   }
 
   /** Packets that came before their keys. */

@@ -42,6 +42,11 @@ export class Sender {
     this.#builder = new DatagramBuilder(core.keys);
   }
 
+  /** By type. */
+  get framesSent(): Float64Array {
+    return this.#builder.writer.counts;
+  }
+
   burst(): Buffer[] {
     const core = this.#core;
     const datagrams: Buffer[] = [];

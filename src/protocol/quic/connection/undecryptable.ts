@@ -10,10 +10,11 @@ interface Kept {
 export class Undecryptable {
   #kept: Kept[] = [];
 
-  /** Copies the packet; drops it when there are enough, or it is larger than we announced. */
-  keep(space: PacketNumberSpace, packet: Buffer): void {
-    if (this.#kept.length < MAX_UNDECRYPTABLE && packet.length <= MAX_UDP_PAYLOAD_SIZE)
-      this.#kept.push({ space, bytes: Buffer.from(packet) });
+  /** Copies the packet. False when there are enough, or it is larger than we announced. */
+  keep(space: PacketNumberSpace, packet: Buffer): boolean {
+    if (this.#kept.length >= MAX_UNDECRYPTABLE || packet.length > MAX_UDP_PAYLOAD_SIZE) return false;
+    this.#kept.push({ space, bytes: Buffer.from(packet) });
+    return true;
   }
 
   /** Those of a space, which can be opened now. */

@@ -40,6 +40,8 @@ const INITIAL_BYTES = 14_720;
 
 export class CongestionController {
   window: number;
+  /** Nothing that was sent since the last loss has been acknowledged. */
+  inRecovery = false;
   #mtu: number;
   #threshold = Number.POSITIVE_INFINITY;
   #avoidance: CongestionAvoidance;
@@ -80,6 +82,7 @@ export class CongestionController {
 
   /** `used`: the window was the limit, or would have been without pacing (RFC 9002 § 7.8). */
   onAcked(size: number, sentAt: number, used: boolean, now: number, rtt: number): void {
+    if (sentAt > this.#recoveryStart) this.inRecovery = false;
     if (!used) {
       this.#avoidance.idle(now);
       return;
@@ -96,6 +99,7 @@ export class CongestionController {
     if (sentAt > this.#recoveryStart) {
       this.#before = { window: this.window, threshold: this.#threshold, avoidance: this.#avoidance.copy() };
       this.#recoveryStart = now;
+      this.inRecovery = true;
       this.#events++;
       this.#missing = 0;
       this.window = Math.max(this.#avoidance.reduce(this.window, this.#mtu), this.minimum);
@@ -111,6 +115,7 @@ export class CongestionController {
     const { window, threshold, avoidance } = this.#before;
     this.#before = undefined;
     this.#recoveryStart = Number.NEGATIVE_INFINITY;
+    this.inRecovery = false;
     if (window <= this.window) return;
     this.window = Math.max(window, this.minimum);
     this.#threshold = threshold;
@@ -120,6 +125,7 @@ export class CongestionController {
   onPersistentCongestion(): void {
     this.window = this.minimum;
     this.#recoveryStart = Number.NEGATIVE_INFINITY;
+    this.inRecovery = false;
     this.#before = undefined;
     this.#avoidance.restart();
   }

@@ -28,6 +28,14 @@ export interface RecoverySink<P extends SentPacket> {
   onLost(packet: P): void;
 }
 
+export type CongestionState = "slow-start" | "congestion-avoidance" | "application-limited" | "recovery";
+
+/** By what told it: later packets that arrived, or time. */
+export interface LostPackets {
+  readonly reordering: number;
+  readonly time: number;
+}
+
 /** What a probe timeout asks for: so many packets in that space that must be acknowledged, beyond the congestion window. */
 export interface Probe {
   readonly space: PacketNumberSpace;
@@ -91,6 +99,20 @@ export class Recovery<P extends SentPacket = SentPacket> {
 
   get congestionWindow(): number {
     return this.#congestion.window;
+  }
+
+  get congestionState(): CongestionState {
+    if (this.#congestion.inRecovery) return "recovery";
+    if (this.#appLimited) return "application-limited";
+    return this.#congestion.inSlowStart ? "slow-start" : "congestion-avoidance";
+  }
+
+  get packetsLost(): LostPackets {
+    const [initial, handshake, application] = this.#spaces;
+    return {
+      reordering: initial.lostByReordering + handshake.lostByReordering + application.lostByReordering,
+      time: initial.lostByTime + handshake.lostByTime + application.lostByTime,
+    };
   }
 
   get minimumWindow(): number {

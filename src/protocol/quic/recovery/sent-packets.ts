@@ -31,6 +31,9 @@ export class SentPackets<P extends SentPacket> {
   bytesInFlight = 0;
   /** When the oldest packet that was overtaken counts as lost. */
   lossTime: number | undefined = undefined;
+  /** Packets that were lost because later ones arrived, and those that were overtaken for too long. */
+  lostByReordering = 0;
+  lostByTime = 0;
   readonly #skipped: SkippedNumbers | undefined;
   #slots: (P | null | undefined)[] = [];
   #first = 0;
@@ -111,6 +114,8 @@ export class SentPackets<P extends SentPacket> {
           break;
         }
         this.#left(packet);
+        if (packet.sentAt + delay <= now) this.lostByTime++;
+        else this.lostByReordering++;
         lost.push(packet);
         if (packet.ackEliciting && packet.probe !== "mtu" && since !== undefined && packet.sentAt > since) {
           this.#lossesSince ??= packet.sentAt;

@@ -28,7 +28,7 @@ function ackOf(received: ReceivedPackets, now: number, room = 1000): Acknowledge
     return undefined;
   }
   const recorder = new FrameRecorder();
-  readFrames(writer.buffer.subarray(0, writer.at), Space.application, "client", recorder);
+  readFrames(writer.buffer.subarray(0, writer.at), Space.application, "client", recorder, new Float64Array(64));
   const [name, told, delay, bounds] = recorder.frames[0] as [string, number, number, number[]];
   expect([name, told]).toEqual(["ack", largest]);
   const ranges = Array.from(

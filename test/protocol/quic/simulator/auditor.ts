@@ -159,7 +159,7 @@ export class Auditor implements FrameHandler {
     this.#space = space;
     this.#told.numbers.push([space, number]);
     if (space === Space.handshake) this.#told.handshake = true;
-    readFrames(payload, space, this.#options.side === "client" ? "server" : "client", this);
+    readFrames(payload, space, this.#options.side === "client" ? "server" : "client", this, new Float64Array(64));
   }
 
   #updateKeys(header: HeaderKey): PacketKey {

@@ -141,7 +141,7 @@ export class End {
   }
 
   receive(bytes: Buffer): void {
-    readFrames(bytes, Space.application, this.role, this.#handler());
+    readFrames(bytes, Space.application, this.role, this.#handler(), new Float64Array(64));
   }
 
   #handler(): FrameHandler {
