@@ -1,5 +1,6 @@
 /** How connections reach the edge: by the transport that the configuration names, or by whichever of the two gets through. */
 import type { TunnelConfig } from "../config/tunnel-config.ts";
+import { AddressTokens } from "../edge/address-tokens.ts";
 import { edgeProxyOf } from "../config/edge-proxy.ts";
 import { DialError } from "../edge/errors.ts";
 import { dialHttp2 } from "../edge/http2.ts";
@@ -119,6 +120,7 @@ function quicDial(
   const settings = { ...bind, pmtuDiscovery: !quicDisablePmtuDiscovery, budget, logger };
   /** By the index of the connection: the edge, and what stands between, know it again (wire § 5.1). */
   const ports = new Map<number, number>();
+  const tokens = new AddressTokens();
   const load = async () => {
     const [{ dialQuic }, { createQuicTls }] = await Promise.all([
       import("../edge/quic.ts"),
@@ -135,8 +137,15 @@ function quicDial(
       loaded = undefined;
       throw error;
     });
-    const { connIndex } = attempt;
-    const edge = await dialQuic({ ...attempt, ...settings, bindPort: ports.get(connIndex) ?? 0, tls });
+    const { address, connIndex } = attempt;
+    const edge = await dialQuic({
+      ...attempt,
+      ...settings,
+      bindPort: ports.get(connIndex) ?? 0,
+      token: tokens.take(address.ip),
+      onNewToken: (token) => tokens.keep(address.ip, token),
+      tls,
+    });
     ports.set(connIndex, edge.localPort);
     return edge;
   };

@@ -56,6 +56,9 @@ export interface QuicDialOptions {
   readonly bindAddress?: string;
   /** The local port of this index's last connection (wire § 5.1); 0 = any. */
   readonly bindPort: number;
+  /** That the edge gave to a former connection, for a next one to this address (RFC 9000 § 8.1.3). */
+  readonly token?: Buffer | undefined;
+  readonly onNewToken?: (token: Buffer) => void;
   /** Larger datagrams than every path carries are tried. Default true. */
   readonly pmtuDiscovery?: boolean;
   readonly signal: AbortSignal;
@@ -126,7 +129,9 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
           onStream: (stream) => this.#accept(stream),
           onDatagram: (bytes) => this.datagrams.onDatagram(bytes),
           onClosed: (error) => this.#gone(error),
+          onNewToken: (token) => options.onNewToken?.(Buffer.from(token)),
         },
+        ...(options.token === undefined ? {} : { token: options.token }),
         budget: options.budget,
         maxIdleTimeout: IDLE_TIMEOUT_MS,
         keepAlive: KEEP_ALIVE_MS,
