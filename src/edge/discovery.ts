@@ -1,95 +1,44 @@
-/** Finding the edge (wire §§ 1.4, 2.1, 2.2, 2.4): SRV records name two regions, their targets' addresses are the edge. */
-import { lookup, Resolver } from "node:dns/promises";
-import { isIP } from "node:net";
-import type { DnsRecord, RecordTypeName } from "../protocol/dns/message.ts";
+/** Finding the edge (wire §§ 1.4, 2.1, 2.2): SRV records name two regions, their targets' addresses are the edge. */
 import type { EdgeAddress } from "../types.ts";
-import { queryOverTls } from "./dot.ts";
 import { EdgeDiscoveryError } from "./errors.ts";
-import { listNames } from "./list-names.ts";
+import { type LookUpOptions, lookUpAddresses, lookUpSrv } from "./look-up.ts";
+import type { HostAddress, SrvRecord } from "./resolvers.ts";
 
-export interface SrvRecord {
-  readonly priority: number;
-  readonly weight: number;
-  readonly port: number;
-  readonly target: string;
-}
-
-/** How names are resolved. The defaults ask the system's resolver; tests bring their own. */
-export interface Resolvers {
-  srv(name: string, signal: AbortSignal): Promise<SrvRecord[]>;
-  /** Addresses in the resolver's order. */
-  addresses(host: string, signal: AbortSignal): Promise<HostAddress[]>;
-  overTls(name: string, type: RecordTypeName, signal: AbortSignal): Promise<DnsRecord[]>;
-}
-
-export interface DiscoveryOptions {
+export interface DiscoveryOptions extends LookUpOptions {
   readonly region: string | undefined;
-  readonly signal: AbortSignal;
   /** In [0, 1). */
   readonly random: () => number;
-  /** Told of what went wrong without being fatal. */
-  readonly onWarning: (message: string, error: unknown) => void;
-  readonly resolvers?: Resolvers;
+}
+
+/** What a look-up has given. */
+export interface FoundEdge {
+  /** At least one address in all. */
+  readonly regions: readonly (readonly EdgeAddress[])[];
+  /** False where a region, or a static entry, had no address: looking again is worth while. */
+  readonly complete: boolean;
 }
 
 const SERVICE = "v2-origintunneld._tcp.argotunnel.com";
-const REGIONS = 2;
-/** For one look-up by the system's resolver: DNS over TLS has its turn before a user gives up on us. */
-const SYSTEM_LOOKUP_MS = 10_000;
-/** For all of DNS over TLS. */
-const OVER_TLS_MS = 15_000;
+export const REGIONS = 2;
+const EDGE_PORT = 7844;
 
-interface HostAddress {
-  readonly ip: string;
-  readonly family: 4 | 6;
+/** The SRV name of a region's edge. */
+export function serviceName(region: string | undefined): string {
+  return `_${prefixOf(region)}${SERVICE}`;
 }
 
-/** SRV through c-ares, which, unlike getaddrinfo, can be told to stop: an abort leaves nothing under way. */
-export async function resolveSrv(resolver: Resolver, name: string, signal: AbortSignal): Promise<SrvRecord[]> {
-  const cancel = (): void => resolver.cancel();
-  signal.addEventListener("abort", cancel, { once: true });
-  try {
-    const records = await resolver.resolveSrv(name);
-    return records.map(({ priority, weight, port, name: target }) => ({ priority, weight, port, target }));
-  } finally {
-    signal.removeEventListener("abort", cancel);
-  }
+/** The names that SRV gives today, for networks whose resolver has no SRV records (wire § 13b). */
+export function builtInTargets(region: string | undefined): readonly SrvRecord[] {
+  return Array.from({ length: REGIONS }, (_, index) => ({
+    priority: index + 1,
+    weight: 1,
+    port: EDGE_PORT,
+    target: `${prefixOf(region)}region${index + 1}.v2.argotunnel.com`,
+  }));
 }
 
-async function systemAddresses(host: string): Promise<HostAddress[]> {
-  const found = await lookup(host, { all: true, order: "verbatim" });
-  return found.map(({ address, family }) => ({ ip: address, family: family === 6 ? 6 : 4 }));
-}
-
-export const systemResolvers: Resolvers = {
-  srv: (name, signal) => resolveSrv(new Resolver({ timeout: 3_000, tries: 2 }), name, signal),
-  addresses: systemAddresses,
-  overTls: (name, type, signal) => queryOverTls(name, type, { signal }),
-};
-
-/** Settles with the look-up, the signal or the time limit, whichever comes first; the last two abort the look-up. */
-async function within<T>(
-  lookUp: (signal: AbortSignal) => Promise<T>,
-  milliseconds: number,
-  signal: AbortSignal,
-  what: string,
-): Promise<T> {
-  signal.throwIfAborted();
-  const limited = new AbortController();
-  const abort = (): void => limited.abort(signal.reason);
-  const late = new EdgeDiscoveryError(`${what}: no answer within ${milliseconds / 1_000} s`);
-  const timer = setTimeout(() => limited.abort(late), milliseconds);
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    const aborted = new Promise<never>((_resolve, reject) => {
-      limited.signal.addEventListener("abort", () => reject(limited.signal.reason), { once: true });
-    });
-    // The abort stands first: a look-up that notices it too must not put its own error before the reason.
-    return await Promise.race([aborted, lookUp(limited.signal)]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", abort);
-  }
+function prefixOf(region: string | undefined): string {
+  return region === undefined ? "" : `${region}-`;
 }
 
 /** RFC 2782: by priority, and by chance in proportion to the weight among equals. */
@@ -109,153 +58,69 @@ export function orderSrv(records: readonly SrvRecord[], random: () => number): S
   return ordered;
 }
 
-async function lookUpSrv(name: string, resolvers: Resolvers, options: DiscoveryOptions): Promise<SrvRecord[]> {
-  const { signal } = options;
-  let original: unknown;
-  try {
-    return await within((limited) => resolvers.srv(name, limited), SYSTEM_LOOKUP_MS, signal, `SRV ${name}`);
-  } catch (error) {
-    signal.throwIfAborted();
-    original = error;
-  }
-  options.onWarning("The system's resolver did not find the edge; asking 1.1.1.1 over TLS", original);
-  try {
-    const overTls = (limited: AbortSignal): Promise<DnsRecord[]> => resolvers.overTls(name, "SRV", limited);
-    const records = await within(overTls, OVER_TLS_MS, signal, `SRV ${name} over TLS`);
-    return records.flatMap((record) => (record.type === "SRV" ? [record] : []));
-  } catch (error) {
-    signal.throwIfAborted();
-    options.onWarning("DNS over TLS did not find the edge either", error);
-    // What the user can mend is their own resolver, so its error is the one that is told.
-    const reason = original instanceof Error ? original.message : "the look-up failed";
-    throw new EdgeDiscoveryError(
-      `can't look up the edge (SRV ${name}): ${reason}; is DNS working on this machine${options.region === undefined ? "" : `, and is "${options.region}" a region`}?`,
-      { cause: original },
-    );
-  }
+/**
+ * The addresses of the edge, region by region, as its SRV record has them. Rejects with EdgeDiscoveryError, whose cause is what the
+ * system's resolver said, or with the signal's reason. One region is enough to go on.
+ */
+export async function discoverEdge(options: DiscoveryOptions): Promise<FoundEdge> {
+  const name = serviceName(options.region);
+  const records = orderSrv(await lookUpService(name, options), options.random);
+  return addressesOf(records.slice(0, REGIONS), options);
 }
 
-async function addressesOverTls(host: string, resolvers: Resolvers, signal: AbortSignal): Promise<HostAddress[]> {
-  const ask = (type: "A" | "AAAA"): Promise<DnsRecord[]> =>
-    within((limited) => resolvers.overTls(host, type, limited), OVER_TLS_MS, signal, `${type} ${host} over TLS`);
-  const answers = await Promise.allSettled([ask("A"), ask("AAAA")]);
-  signal.throwIfAborted();
-  const records = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
-  return records.flatMap((record) =>
-    record.type === "A" || record.type === "AAAA"
-      ? [{ ip: record.address, family: record.type === "A" ? 4 : 6 } as const]
-      : [],
-  );
+/** The same by the built-in names. */
+export function discoverBuiltIn(options: DiscoveryOptions): Promise<FoundEdge> {
+  return addressesOf(builtInTargets(options.region), options);
+}
+
+async function lookUpService(name: string, options: DiscoveryOptions): Promise<SrvRecord[]> {
+  try {
+    return await lookUpSrv(name, options);
+  } catch (error) {
+    options.signal.throwIfAborted();
+    // What the user can mend is their own resolver, so its error is the one that is told.
+    const reason = error instanceof Error ? error.message : "the look-up failed";
+    const { region } = options;
+    throw new EdgeDiscoveryError(
+      `can't look up the edge (SRV ${name}): ${reason}; is DNS working on this machine${region === undefined ? "" : `, and is "${region}" a region`}?`,
+      { cause: error },
+    );
+  }
 }
 
 interface RegionAddresses {
   readonly addresses: readonly EdgeAddress[];
-  /** Why the system's resolver gave none. */
+  /** Why there are none. */
   readonly error: unknown;
 }
 
-async function regionAddresses(
-  srv: SrvRecord,
-  resolvers: Resolvers,
-  options: DiscoveryOptions,
-): Promise<RegionAddresses> {
-  const { signal } = options;
+async function regionAddresses(srv: SrvRecord, options: DiscoveryOptions): Promise<RegionAddresses> {
   const withPort = (found: readonly HostAddress[]): EdgeAddress[] =>
     found.map(({ ip, family }) => ({ ip, port: srv.port, family }));
   try {
-    const look = (limited: AbortSignal): Promise<HostAddress[]> => resolvers.addresses(srv.target, limited);
-    return { addresses: withPort(await within(look, SYSTEM_LOOKUP_MS, signal, srv.target)), error: undefined };
+    return { addresses: withPort(await lookUpAddresses(srv.target, options)), error: undefined };
   } catch (error) {
-    signal.throwIfAborted();
-    options.onWarning(`The system's resolver did not find ${srv.target}; asking 1.1.1.1 over TLS`, error);
-    return { addresses: withPort(await addressesOverTls(srv.target, resolvers, signal)), error };
+    options.signal.throwIfAborted();
+    return { addresses: [], error };
   }
 }
 
-/**
- * The addresses of the edge, region by region. Rejects with EdgeDiscoveryError, or with the signal's reason. A region whose target
- * has no address is left out with a warning as long as the other has some.
- */
-export async function discoverEdge(options: DiscoveryOptions): Promise<EdgeAddress[][]> {
-  const resolvers = options.resolvers ?? systemResolvers;
-  const name = `_${options.region === undefined ? "" : `${options.region}-`}${SERVICE}`;
-  const records = orderSrv(await lookUpSrv(name, resolvers, options), options.random);
-  if (records.length < REGIONS) {
-    throw new EdgeDiscoveryError(
-      `the edge has ${REGIONS} regions, but SRV ${name} names ${records.length}${options.region === undefined ? "" : `; is "${options.region}" a region?`}`,
-    );
-  }
-  const regions = await Promise.all(records.slice(0, REGIONS).map((srv) => regionAddresses(srv, resolvers, options)));
-  const found = regions.map(({ addresses }) => [...addresses]).filter((addresses) => addresses.length > 0);
-  if (found.length === 0) {
-    const targets = records.slice(0, REGIONS).map((srv) => srv.target);
-    const cause = regions.find(({ error }) => error !== undefined)?.error;
+async function addressesOf(records: readonly SrvRecord[], options: DiscoveryOptions): Promise<FoundEdge> {
+  const answers = await Promise.all(records.map((srv) => regionAddresses(srv, options)));
+  const regions = answers.map(({ addresses }) => addresses).filter((addresses) => addresses.length > 0);
+  if (regions.length === 0) {
+    const targets = records.map((srv) => srv.target);
+    const cause = answers.find(({ error }) => error !== undefined)?.error;
     throw new EdgeDiscoveryError(
       `the edge's names have no address: ${targets.join(", ")}${cause instanceof Error ? ` (${cause.message})` : ""}`,
       { cause },
     );
   }
-  if (found.length < REGIONS) options.onWarning("Only one region of the edge has addresses", undefined);
-  return found;
-}
-
-function splitHostPort(entry: string): { host: string; port: number } | undefined {
-  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(entry);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  return host === undefined || port < 1 || port > 65_535 ? undefined : { host, port };
-}
-
-/** The address of a static entry's host, IPv4 first, as cloudflared has it: `localhost` is ::1 to many resolvers and 127.0.0.1 to most that listen there. */
-async function hostAddress(
-  host: string,
-  options: Omit<DiscoveryOptions, "region" | "random">,
-): Promise<HostAddress | undefined> {
-  const family = isIP(host);
-  if (family === 4 || family === 6) return { ip: host, family };
-  const { onWarning, resolvers = systemResolvers, signal } = options;
-  try {
-    const found = await within((limited) => resolvers.addresses(host, limited), SYSTEM_LOOKUP_MS, signal, host);
-    const chosen = found.find((address) => address.family === 4) ?? found[0];
-    if (chosen === undefined) onWarning(`edge: ${host} has no address`, undefined);
-    return chosen;
-  } catch (error) {
-    signal.throwIfAborted();
-    onWarning(`edge: ${host} can't be resolved`, error);
-    return undefined;
+  const complete = regions.length === REGIONS;
+  if (!complete) {
+    const what =
+      records.length < REGIONS ? `SRV names only one region of the edge` : `Only one region of the edge has addresses`;
+    options.onWarning(`${what}: all connections go there`, undefined);
   }
-}
-
-/**
- * `--edge host:port` entries, alternately into two regions. An entry that can't be resolved is skipped with a warning; none left rejects
- * with EdgeDiscoveryError.
- */
-export async function resolveStaticEdge(
-  entries: readonly string[],
-  options: Omit<DiscoveryOptions, "region" | "random">,
-): Promise<EdgeAddress[][]> {
-  // One entry a connection: most have the same host.
-  const hosts = new Map<string, Promise<HostAddress | undefined>>();
-  const resolved = await Promise.all(
-    entries.map(async (entry): Promise<EdgeAddress | undefined> => {
-      const target = splitHostPort(entry);
-      if (target === undefined) {
-        throw new EdgeDiscoveryError(
-          `edge: "${entry}" is not host:port; an IPv6 address stands in brackets, as in [2001:db8::1]:7844`,
-        );
-      }
-      const { host, port } = target;
-      const looking = hosts.get(host) ?? hostAddress(host, options);
-      hosts.set(host, looking);
-      const address = await looking;
-      return address === undefined ? undefined : { ...address, port };
-    }),
-  );
-  const regions: EdgeAddress[][] = [[], []];
-  resolved.forEach((address, i) => {
-    if (address !== undefined) regions[i % REGIONS]?.push(address);
-  });
-  const found = regions.filter((addresses) => addresses.length > 0);
-  if (found.length === 0) throw new EdgeDiscoveryError(`edge: none of ${listNames(entries)} can be resolved`);
-  return found;
+  return { regions, complete };
 }

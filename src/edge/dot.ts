@@ -1,9 +1,10 @@
-/** DNS over TLS (RFC 7858) to one well-known resolver: the way out where the system's resolver is broken (wire § 2.2). */
+/** DNS over TLS (RFC 7858) to a well-known resolver: the way out where the system's resolver is broken (wire § 2.2). */
 import { randomInt } from "node:crypto";
 import tls, { type ConnectionOptions } from "node:tls";
 import { UnderpassError } from "../errors.ts";
 import { frameMessage, unframeMessage } from "../protocol/dns/framing.ts";
 import { decodeResponse, type DnsRecord, encodeQuery, type RecordTypeName } from "../protocol/dns/message.ts";
+import { firstAnswer } from "./first-answer.ts";
 import { tlsMessage } from "./list-names.ts";
 
 /** A query over TLS failed. */
@@ -21,16 +22,39 @@ export interface DotServer {
   readonly ca?: string;
 }
 
-export const CLOUDFLARE_RESOLVER: DotServer = { host: "1.1.1.1", port: 853, servername: "cloudflare-dns.com" };
+/** The same resolver for networks with IPv4, and for those that have IPv6 alone. */
+const CLOUDFLARE_RESOLVERS: readonly DotServer[] = ["1.1.1.1", "2606:4700:4700::1111"].map((host) => ({
+  host,
+  port: 853,
+  servername: "cloudflare-dns.com",
+}));
+/** A handshake takes less on most networks. */
+const HEAD_START_MS = 2_000;
+
+/** Asks Cloudflare's resolver. Rejects with DotError, that of IPv4, or with the signal's reason. */
+export async function queryCloudflare(
+  name: string,
+  type: RecordTypeName,
+  signal: AbortSignal,
+  servers: readonly DotServer[] = CLOUDFLARE_RESOLVERS,
+): Promise<DnsRecord[]> {
+  try {
+    const asks = servers.map(
+      (server) => (limited: AbortSignal) => queryOverTls(name, type, { signal: limited, server }),
+    );
+    return await firstAnswer(asks, HEAD_START_MS, signal);
+  } catch (error) {
+    throw error instanceof AggregateError ? error.errors[0] : error;
+  }
+}
 
 /** Asks for the records of a name. Rejects with DotError when there are none, or with the signal's reason. */
 export function queryOverTls(
   name: string,
   type: RecordTypeName,
-  options: { signal: AbortSignal; server?: DotServer },
+  options: { signal: AbortSignal; server: DotServer },
 ): Promise<DnsRecord[]> {
-  const server = options.server ?? CLOUDFLARE_RESOLVER;
-  const { signal } = options;
+  const { server, signal } = options;
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const id = randomInt(0x1_0000);

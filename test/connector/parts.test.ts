@@ -1,15 +1,13 @@
-/** The smaller parts of the connector: what it says of itself, its credentials, its addresses, its clock. */
+/** The smaller parts of the connector: what it says of itself, its credentials, its clock. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { QuickTunnelError } from "../../src/account/quick-tunnel.ts";
 import { architecture, featuresOf } from "../../src/connector/client-info.ts";
 import { watchClock } from "../../src/connector/clock-watch.ts";
-import { EdgeAddresses } from "../../src/connector/edge-addresses.ts";
 import { namedIdentity, QuickIdentity } from "../../src/connector/identity.ts";
 import { ProbeWitness } from "../../src/connector/probe-witness.ts";
 import { TunnelEmitter } from "../../src/connector/tunnel-emitter.ts";
-import type { Resolvers } from "../../src/edge/discovery.ts";
 import type { RequestOutcome } from "../../src/types.ts";
-import { credentials, recordingLogger, seededRandom } from "./fake-edge.ts";
+import { credentials, recordingLogger } from "./fake-edge.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_000_000_000 });
@@ -172,186 +170,6 @@ describe("the credentials of a quick tunnel", () => {
     expect(identity.url).toBe("https://a.example.com");
     await identity.credentials(signal);
     expect(identity.url).toBe("https://b.example.com");
-  });
-});
-
-describe("the addresses of the edge", () => {
-  const { signal } = new AbortController();
-
-  function resolvers(regions: () => string[][]): Resolvers & { calls: string[] } {
-    const calls: string[] = [];
-    return {
-      calls,
-      srv: (name) => {
-        calls.push(name);
-        return Promise.resolve(
-          regions().map((_addresses, i) => ({ priority: i, weight: 1, port: 7844, target: `region${i}` })),
-        );
-      },
-      addresses: (host) => {
-        calls.push(host);
-        const ips = regions()[Number(host.slice(-1))] ?? [];
-        return Promise.resolve(ips.map((ip) => ({ ip, family: 4 as const })));
-      },
-      overTls: () => Promise.reject(new Error("no DNS over TLS")),
-    };
-  }
-
-  const source = (edge: readonly string[], given: Resolvers, region?: string) =>
-    new EdgeAddresses({
-      config: { edge, edgeIpVersion: "auto" },
-      region,
-      random: seededRandom(1),
-      logger: recordingLogger().logger,
-      resolvers: given,
-    });
-
-  it("static ones need no look-up at all", async () => {
-    const given = resolvers(() => []);
-    const addresses = source(["127.0.0.1:1", "[::1]:2", "127.0.0.1:1"], given);
-    const assigned = [await addresses.assign(0, signal), await addresses.assign(1, signal)];
-    expect(assigned).toContainEqual({ ip: "127.0.0.1", port: 1, family: 4 });
-    expect(addresses.size).toBe(3);
-    vi.advanceTimersByTime(10 * 3_600_000);
-    await addresses.assign(0, signal);
-    expect(given.calls).toEqual([]);
-  });
-
-  it("are discovered once for all connections, and kept by each", async () => {
-    const given = resolvers(() => [
-      ["192.0.2.1", "192.0.2.2"],
-      ["198.51.100.1", "198.51.100.2"],
-    ]);
-    const addresses = source([], given);
-    expect(addresses.size).toBe(0);
-    const assigned = await Promise.all([0, 1, 2, 3].map((index) => addresses.assign(index, signal)));
-    expect(new Set(assigned.map(({ ip }) => ip)).size).toBe(4);
-    expect(await addresses.assign(2, signal)).toEqual(assigned[2]);
-    expect(given.calls).toEqual(["_v2-origintunneld._tcp.argotunnel.com", "region0", "region1"]);
-  });
-
-  it("are still discovered for the others when the connection that asked first gives up", async () => {
-    const given = resolvers(() => [["192.0.2.1"], ["198.51.100.1"]]);
-    const addresses = source([], given);
-    const first = new AbortController();
-    const gaveUp = addresses.assign(0, first.signal);
-    const other = addresses.assign(1, signal);
-    first.abort(new Error("stopped"));
-    await expect(gaveUp).rejects.toThrow("stopped");
-    expect((await other).port).toBe(7844);
-    expect(given.calls).toHaveLength(3);
-  });
-
-  it("of a region have its name", async () => {
-    const given = resolvers(() => [["192.0.2.1"], ["198.51.100.1"]]);
-    await source([], given, "us").assign(0, signal);
-    expect(given.calls[0]).toBe("_us-v2-origintunneld._tcp.argotunnel.com");
-  });
-
-  it("for a duplicate are of the other region", async () => {
-    for (let seed = 1; seed <= 20; seed++) {
-      const given = resolvers(() => [
-        ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"],
-        ["198.51.100.1", "198.51.100.2"],
-      ]);
-      const addresses = new EdgeAddresses({
-        config: { edge: [], edgeIpVersion: "auto" },
-        region: undefined,
-        random: seededRandom(seed),
-        logger: recordingLogger().logger,
-        resolvers: given,
-      });
-      const before = await addresses.assign(0, signal);
-      addresses.rotate(0, "duplicate");
-      const after = await addresses.assign(0, signal);
-      expect(after.ip.slice(0, 4)).not.toBe(before.ip.slice(0, 4));
-    }
-  });
-
-  it("after a failed dial are others, of any region", async () => {
-    const addresses = source(
-      [],
-      resolvers(() => [["192.0.2.1"], ["198.51.100.1"]]),
-    );
-    const before = await addresses.assign(0, signal);
-    addresses.rotate(0, "unreachable");
-    expect(await addresses.assign(0, signal)).not.toEqual(before);
-  });
-
-  it("a failed discovery is tried again at the next attempt", async () => {
-    let down = true;
-    const given = resolvers(() => (down ? [] : [["192.0.2.1"], ["198.51.100.1"]]));
-    const addresses = source([], given);
-    await expect(addresses.assign(0, signal)).rejects.toMatchObject({ code: "ERR_UNDERPASS_EDGE_DISCOVERY" });
-    down = false;
-    expect((await addresses.assign(0, signal)).port).toBe(7844);
-  });
-
-  it("that can't be found are warned of once, until they have been found again", async () => {
-    const { logger, lines } = recordingLogger();
-    let down = true;
-    const given = resolvers(() => [["192.0.2.1"], ["198.51.100.1"]]);
-    const found = [0, 1].map((i) => ({ priority: i, weight: 1, port: 7844, target: `region${i}` }));
-    given.srv = () => (down ? Promise.reject(new Error("ESERVFAIL")) : Promise.resolve(found));
-    const addresses = new EdgeAddresses({
-      config: { edge: [], edgeIpVersion: "auto" },
-      region: undefined,
-      random: seededRandom(1),
-      logger,
-      resolvers: given,
-    });
-    const levels = async (): Promise<string[]> => {
-      lines.length = 0;
-      await addresses.assign(0, signal).catch(() => {});
-      await vi.advanceTimersByTimeAsync(1);
-      return lines.map(({ level }) => level);
-    };
-    expect(await levels()).toEqual(["warn", "warn"]);
-    expect(await levels()).toEqual(["debug", "debug"]);
-    down = false;
-    expect(await levels()).toEqual([]);
-    down = true;
-    vi.advanceTimersByTime(3_700_000);
-    // The look-up, and that it fails while the old addresses stay in use.
-    expect(await levels()).toEqual(["warn", "warn", "debug"]);
-    vi.advanceTimersByTime(3_700_000);
-    expect(await levels()).toEqual(["debug", "debug", "debug"]);
-  });
-
-  it("are looked up anew after an hour, without delaying the attempt; unchanged ones are kept", async () => {
-    const given = resolvers(() => [
-      ["192.0.2.1", "192.0.2.2"],
-      ["198.51.100.1", "198.51.100.2"],
-    ]);
-    const addresses = source([], given);
-    const before = await addresses.assign(0, signal);
-    vi.advanceTimersByTime(3_700_000);
-    given.srv = () => {
-      given.calls.push("again");
-      return new Promise(() => {});
-    };
-    expect(await addresses.assign(0, signal)).toEqual(before);
-    expect(given.calls).toContain("again");
-  });
-
-  it("are looked up anew when as many dials failed as there are addresses; changed ones are used", async () => {
-    let regions = [["192.0.2.1"], ["198.51.100.1"]];
-    const addresses = source(
-      [],
-      resolvers(() => regions),
-    );
-    await addresses.assign(0, signal);
-    regions = [["203.0.113.1"], ["203.0.113.2"]];
-    vi.advanceTimersByTime(61_000);
-    await addresses.assign(0, signal);
-    await vi.advanceTimersByTimeAsync(1);
-    expect((await addresses.assign(0, signal)).ip).not.toMatch(/^203/);
-    addresses.rotate(0, "unreachable");
-    addresses.rotate(0, "unreachable");
-    await addresses.assign(0, signal);
-    await vi.advanceTimersByTimeAsync(1);
-    addresses.rotate(0, "unreachable");
-    expect((await addresses.assign(0, signal)).ip).toMatch(/^203/);
   });
 });
 

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createAddressPool } from "../../src/edge/addresses.ts";
 import { NoEdgeAddressError } from "../../src/edge/errors.ts";
@@ -200,11 +201,142 @@ describe("families under auto", () => {
     expect(pool.assign(0, 0).family).toBe(6);
   });
 
-  it("never switch from IPv4", () => {
-    const pool = createAddressPool([[...v4(0, 2), ...v6(0, 2)]], "auto", seeded(8));
-    for (let i = 0; i < 5; i++) {
-      expect(pool.assign(0, 0).family).toBe(4);
+  it("switch from IPv4 after two failures, and back as soon as IPv6 fails", () => {
+    const pool = createAddressPool([[...v4(0, 4), ...v6(0, 4)]], "auto", seeded(8));
+    const families: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      families.push(pool.assign(0, 0).family);
       pool.rotate(0, { connectivityError: true }, 0);
     }
+    expect(families).toEqual([4, 4, 6, 4, 4, 6]);
+  });
+
+  it("start afresh in another network", () => {
+    const pool = createAddressPool(regions(), "auto", seeded(5));
+    pool.assign(0, 0);
+    pool.rotate(0, { connectivityError: true }, 0);
+    pool.forgetFailures();
+    expect(pool.assign(0, 0).family).toBe(6);
+  });
+});
+
+describe("families without a route", () => {
+  const only4 = { 4: true, 6: false };
+  const only6 = { 4: false, 6: true };
+
+  it("are left out, and left by who has an address of theirs", () => {
+    const pool = createAddressPool(
+      [
+        [...v6(0, 4), ...v4(0, 4)],
+        [...v4(1, 4), ...v6(1, 4)],
+      ],
+      "auto",
+      seeded(5),
+    );
+    const indexes = [0, 1, 2, 3];
+    const assign = (routes: { 4: boolean; 6: boolean }): EdgeAddress[] =>
+      indexes.map((connIndex) => pool.assign(connIndex, 0, routes));
+    for (const [routes, family] of [
+      [only4, 4],
+      [only6, 6],
+      [only4, 4],
+    ] as const) {
+      const found = assign(routes);
+      expect(found.map((address) => address.family)).toEqual(indexes.map(() => family));
+      expect(new Set(found.map(({ ip }) => ip)).size).toBe(4);
+      expect(new Set(found.map(regionOf)).size).toBe(2);
+      // And stays.
+      expect(assign(routes)).toEqual(found);
+    }
+  });
+
+  it("are used where there is no other, or none has one", () => {
+    const neither = { 4: false, 6: false };
+    expect(createAddressPool([v6(0, 1)], "auto", seeded(5)).assign(0, 0, only4).family).toBe(6);
+    const pool = createAddressPool([[...v6(0, 2), ...v4(0, 2)]], "auto", seeded(5));
+    const first = pool.assign(0, 0, neither);
+    expect(first.family).toBe(6);
+    expect(pool.assign(0, 0, neither)).toBe(first);
+  });
+});
+
+describe("other addresses", () => {
+  const zero = seeded(2);
+
+  it("leave connections where they are as long as their address is there, and give new ones to the others", () => {
+    const pool = createAddressPool([v4(0, 2), v4(1, 2)], "auto", zero);
+    const before = [0, 1, 2, 3].map((connIndex) => pool.assign(connIndex, 0));
+    const [kept, ...gone] = before;
+    if (kept === undefined) throw new Error("no address");
+    pool.update([[kept, ...v4(0, 10).slice(5)]]);
+    expect(pool.size).toBe(6);
+    expect(pool.assign(0, 0)).toEqual(kept);
+    const after = [1, 2, 3].map((connIndex) => pool.assign(connIndex, 0));
+    for (const address of after) expect([kept, ...gone].map(({ ip }) => ip)).not.toContain(address.ip);
+    expect(new Set(after.map(({ ip }) => ip)).size).toBe(3);
+  });
+
+  it("do not bring back the one that has just failed", () => {
+    const pool = createAddressPool([v4(0, 2)], "auto", zero);
+    const failed = pool.assign(0, 0);
+    pool.rotate(0, { connectivityError: true }, 0);
+    pool.update([[...v4(0, 2)]]);
+    expect(pool.assign(0, 0).ip).not.toBe(failed.ip);
+  });
+
+  it("that are none change nothing", () => {
+    const pool = createAddressPool([v4(0, 2)], "4", zero);
+    const address = pool.assign(0, 0);
+    expect(() => pool.update([v6(0, 2)])).toThrow(NoEdgeAddressError);
+    expect(pool.assign(0, 0)).toBe(address);
+    expect(pool.families).toEqual(new Set([4]));
+  });
+});
+
+describe("whatever happens", () => {
+  const operation = fc.record({
+    kind: fc.constantFrom("assign", "fail", "move", "release", "update", "network"),
+    connIndex: fc.nat(5),
+    routes: fc.record({ 4: fc.boolean(), 6: fc.boolean() }),
+    wait: fc.nat(11 * MINUTE),
+    offset: fc.nat(6),
+  });
+
+  it("no place has two connections, and nobody with a place left goes without", () => {
+    fc.assert(
+      fc.property(fc.array(operation, { maxLength: 60 }), fc.nat(), (operations, seed) => {
+        const regionsFrom = (offset: number): EdgeAddress[][] => [
+          [...v6(0, 8).slice(offset, offset + 2), ...v4(0, 8).slice(offset, offset + 2)],
+          v4(1, 8).slice(offset, offset + 2),
+        ];
+        let current = regionsFrom(0);
+        const pool = createAddressPool(current, "auto", seeded(seed));
+        const held = new Map<number, EdgeAddress>();
+        let now = 0;
+        for (const { connIndex, kind, offset, routes, wait } of operations) {
+          now += wait;
+          if (kind === "fail") pool.rotate(connIndex, { connectivityError: true }, now);
+          else if (kind === "move") pool.rotate(connIndex, { connectivityError: false, otherRegion: true }, now);
+          else if (kind === "release") pool.release(connIndex);
+          else if (kind === "network") pool.forgetFailures();
+          else if (kind === "update") {
+            current = regionsFrom(offset);
+            pool.update(current);
+            for (const [index, { ip }] of held) {
+              if (!current.flat().some((address) => address.ip === ip)) held.delete(index);
+            }
+          }
+          if (kind === "assign") {
+            // Six places for six connections.
+            const address = pool.assign(connIndex, now, routes);
+            expect(current.flat().map(({ ip }) => ip)).toContain(address.ip);
+            held.delete(connIndex);
+            expect([...held.values()].map(({ ip }) => ip)).not.toContain(address.ip);
+            held.set(connIndex, address);
+          } else if (kind !== "update" && kind !== "network") held.delete(connIndex);
+        }
+      }),
+      { numRuns: 300 },
+    );
   });
 });

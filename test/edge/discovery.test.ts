@@ -3,17 +3,18 @@ import { Resolver } from "node:dns/promises";
 import { createServer } from "node:tls";
 import { describe, expect, it, vi } from "vitest";
 import {
+  builtInTargets,
   type DiscoveryOptions,
+  discoverBuiltIn,
   discoverEdge,
   orderSrv,
-  type Resolvers,
-  resolveSrv,
-  resolveStaticEdge,
-  type SrvRecord,
 } from "../../src/edge/discovery.ts";
-import { queryOverTls } from "../../src/edge/dot.ts";
+import { queryCloudflare, queryOverTls } from "../../src/edge/dot.ts";
 import { EdgeDiscoveryError } from "../../src/edge/errors.ts";
+import { type Resolvers, resolveAaaa, resolveSrv, resolveTxt, type SrvRecord } from "../../src/edge/resolvers.ts";
+import { resolveStaticEdge } from "../../src/edge/static-edge.ts";
 import { createAuthority } from "../../src/mock-edge/ca.ts";
+import { startDns, type Zone } from "./dns-server.ts";
 
 const SRV = "_v2-origintunneld._tcp.argotunnel.com";
 const never = (): Promise<never> => new Promise(() => {});
@@ -45,6 +46,8 @@ function options(
     resolvers: {
       srv: async () => [srv("region1.test", 1), srv("region2.test", 2)],
       addresses: async (host) => addresses[host] ?? [],
+      txt: () => Promise.reject(new Error("no TXT here")),
+      aaaa: () => Promise.reject(new Error("no AAAA here")),
       overTls: () => Promise.reject(new Error("no DNS over TLS here")),
       ...resolvers,
     },
@@ -64,23 +67,35 @@ describe("discoverEdge", () => {
       }),
     );
     expect(asked).toEqual([SRV]);
-    expect(found).toEqual([
-      [
-        { ip: "2001:db8::1", port: 7844, family: 6 },
-        { ip: "192.0.2.1", port: 7844, family: 4 },
+    expect(found).toEqual({
+      regions: [
+        [
+          { ip: "2001:db8::1", port: 7844, family: 6 },
+          { ip: "192.0.2.1", port: 7844, family: 4 },
+        ],
+        [{ ip: "192.0.2.2", port: 7844, family: 4 }],
       ],
-      [{ ip: "192.0.2.2", port: 7844, family: 4 }],
-    ]);
+      complete: true,
+    });
   });
 
   it("asks for the region's own name", async () => {
     const asked: string[] = [];
     const srvLookup = async (name: string): Promise<SrvRecord[]> => {
       asked.push(name);
-      return [srv("region1.test")];
+      return [];
     };
     await expect(discoverEdge(options({ srv: srvLookup }, { region: "us" }))).rejects.toThrow(/is "us" a region/);
     expect(asked).toEqual(["_us-v2-origintunneld._tcp.argotunnel.com"]);
+  });
+
+  it("goes on with the one region that SRV names, and says so", async () => {
+    const call = options({ srv: async () => [srv("region2.test")] });
+    expect(await discoverEdge(call)).toEqual({
+      regions: [[{ ip: "192.0.2.2", port: 7844, family: 4 }]],
+      complete: false,
+    });
+    expect(call.warnings).toEqual(["SRV names only one region of the edge: all connections go there"]);
   });
 
   it("asks 1.1.1.1 over TLS when the system's resolver fails, and goes on", async () => {
@@ -94,7 +109,7 @@ describe("discoverEdge", () => {
         throw new Error("no such record");
       },
     });
-    expect(await discoverEdge(call)).toEqual([
+    expect((await discoverEdge(call)).regions).toEqual([
       [{ ip: "192.0.2.9", port: 7844, family: 4 }],
       [{ ip: "192.0.2.9", port: 7844, family: 4 }],
     ]);
@@ -112,8 +127,9 @@ describe("discoverEdge", () => {
 
   it("goes on with one region where the other has no address, and fails with none", async () => {
     const call = options({ addresses: async (host) => (host === "region2.test" ? (addresses[host] ?? []) : []) });
-    expect(await discoverEdge(call)).toEqual([[{ ip: "192.0.2.2", port: 7844, family: 4 }]]);
-    expect(call.warnings).toEqual(["Only one region of the edge has addresses"]);
+    const found = await discoverEdge(call);
+    expect(found).toEqual({ regions: [[{ ip: "192.0.2.2", port: 7844, family: 4 }]], complete: false });
+    expect(call.warnings.at(-1)).toBe("Only one region of the edge has addresses: all connections go there");
     await expect(discoverEdge(options({ addresses: async () => [] }))).rejects.toThrow(
       /no address: region1\.test, region2\.test/,
     );
@@ -144,13 +160,14 @@ describe("discoverEdge", () => {
       const failed = expect(discoverEdge(call)).rejects.toThrow(/no answer within 10 s; is DNS working/);
       await vi.advanceTimersByTimeAsync(10_000);
       expect(aborted).toEqual(["srv"]);
-      await vi.advanceTimersByTimeAsync(15_000);
+      // DNS over TLS was asked when the system's resolver had been silent for 3 s.
+      await vi.advanceTimersByTimeAsync(8_000);
       await failed;
       expect(aborted).toEqual(["srv", "SRV"]);
 
       const noAddress = options({ addresses: never, overTls: (_name, type, signal) => hang(type, signal) });
       const unresolved = expect(discoverEdge(noAddress)).rejects.toThrow(/have no address/);
-      await vi.advanceTimersByTimeAsync(25_000);
+      await vi.advanceTimersByTimeAsync(18_000);
       await unresolved;
       await discoverEdge(options({}));
       expect(vi.getTimerCount()).toBe(0);
@@ -177,6 +194,33 @@ describe("discoverEdge", () => {
   });
 });
 
+describe("the built-in names", () => {
+  it.each([
+    [undefined, ["region1.v2.argotunnel.com", "region2.v2.argotunnel.com"]],
+    ["us", ["us-region1.v2.argotunnel.com", "us-region2.v2.argotunnel.com"]],
+    ["fed", ["fed-region1.v2.argotunnel.com", "fed-region2.v2.argotunnel.com"]],
+  ])("of region %s need no SRV record", async (region, names) => {
+    const asked: string[] = [];
+    const call = options(
+      {
+        srv: () => Promise.reject(new Error("asked")),
+        addresses: async (host) => {
+          asked.push(host);
+          return [{ ip: `192.0.2.${asked.length}`, family: 4 }];
+        },
+      },
+      { region },
+    );
+    const { regions } = await discoverBuiltIn(call);
+    expect(asked).toEqual(names);
+    expect(regions.map(([first]) => first)).toEqual([
+      { ip: "192.0.2.1", port: 7844, family: 4 },
+      { ip: "192.0.2.2", port: 7844, family: 4 },
+    ]);
+    expect(builtInTargets(region).map(({ target }) => target)).toEqual(names);
+  });
+});
+
 describe("orderSrv (RFC 2782)", () => {
   it("puts lower priorities first and draws by weight among equals", () => {
     const records = [srv("c", 2, 1), srv("a", 1, 90), srv("b", 1, 10)];
@@ -194,10 +238,11 @@ describe("orderSrv (RFC 2782)", () => {
 
 describe("resolveStaticEdge", () => {
   it("deals the entries into two regions, each time the same address is a place of its own", async () => {
-    const found = await resolveStaticEdge(
+    const { regions: found, complete } = await resolveStaticEdge(
       ["127.0.0.1:7844", "[::1]:7845", "127.0.0.1:7844", "region2.test:7"],
       options({}),
     );
+    expect(complete).toBe(true);
     expect(found).toEqual([
       [
         { ip: "127.0.0.1", port: 7844, family: 4 },
@@ -211,7 +256,7 @@ describe("resolveStaticEdge", () => {
   });
 
   it("prefers the IPv4 address of a name, and takes IPv6 where it is the only one", async () => {
-    const found = await resolveStaticEdge(
+    const { regions: found } = await resolveStaticEdge(
       ["region1.test:1", "six.test:2"],
       options({ addresses: async (host) => addresses[host] ?? [{ ip: "2001:db8::6", family: 6 }] }),
     );
@@ -221,9 +266,10 @@ describe("resolveStaticEdge", () => {
   it("skips what can't be resolved with a warning, and fails when nothing is left", async () => {
     const broken: Partial<Resolvers> = { addresses: () => Promise.reject(new Error("ENOTFOUND")) };
     const call = options(broken);
-    expect(await resolveStaticEdge(["nowhere.test:1", "127.0.0.1:2"], call)).toEqual([
-      [{ ip: "127.0.0.1", port: 2, family: 4 }],
-    ]);
+    expect(await resolveStaticEdge(["nowhere.test:1", "127.0.0.1:2"], call)).toEqual({
+      regions: [[{ ip: "127.0.0.1", port: 2, family: 4 }]],
+      complete: false,
+    });
     expect(call.warnings).toEqual(["edge: nowhere.test can't be resolved"]);
     await expect(resolveStaticEdge(["nowhere.test:1"], options(broken))).rejects.toThrow(/none of nowhere\.test:1/);
   });
@@ -275,30 +321,6 @@ describe("the system's resolver", () => {
     }
   }
 
-  it("gives SRV records", async () => {
-    const record = Buffer.from(
-      "c00c00210001000000 3c000f 0001 0005 1ea4 0272 31 0474657374 00".replaceAll(" ", ""),
-      "hex",
-    );
-    const answer = (query: Buffer): Buffer => {
-      // The header and the question come back, without what the query added behind them.
-      const end = query.indexOf("\0\0\x21\0\x01", 12, "latin1") + 5;
-      const reply = Buffer.concat([query.subarray(0, end), record]);
-      reply.writeUInt16BE(0x8180, 2);
-      reply.writeUInt16BE(1, 6);
-      reply.writeUInt16BE(0, 10);
-      return reply;
-    };
-    await withServer(answer, async (resolver) => {
-      const cancel = vi.spyOn(resolver, "cancel");
-      const controller = new AbortController();
-      const found = await resolveSrv(resolver, SRV, controller.signal);
-      controller.abort();
-      expect(cancel).not.toHaveBeenCalled();
-      expect(found).toEqual([{ priority: 1, weight: 5, port: 7844, target: "r1.test" }]);
-    });
-  });
-
   it("is stopped by the signal", async () => {
     const silent = (): undefined => undefined;
     await withServer(silent, async (resolver, asked) => {
@@ -307,6 +329,69 @@ describe("the system's resolver", () => {
       void asked.then(() => controller.abort());
       await expect(looking).rejects.toMatchObject({ code: "ECANCELLED" });
     });
+  });
+});
+
+describe("c-ares and our own decoder", () => {
+  const zone: Zone = {
+    "_v2-origintunneld._tcp.argotunnel.com": [
+      { type: "SRV", priority: 1, weight: 5, port: 7844, target: "region1.test" },
+      { type: "SRV", priority: 2, weight: 0, port: 7844, target: "region2.test" },
+    ],
+    "cfd-features.argotunnel.com": [{ type: "TXT", texts: ['{"dv3_2":', '10,"skip_prechecks":true}'] }],
+    "six.test": [
+      { type: "A", bytes: [192, 0, 2, 1] },
+      { type: "AAAA", bytes: [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] },
+    ],
+  };
+
+  it("read the same from the same answers", async () => {
+    await using dns = await startDns(zone);
+    const resolver = new Resolver();
+    resolver.setServers([dns.udp]);
+    const { signal } = new AbortController();
+    const overTls = (name: string, type: "SRV" | "TXT" | "AAAA") => queryCloudflare(name, type, signal, [dns.tls]);
+    const name = "_v2-origintunneld._tcp.argotunnel.com";
+    expect(await resolveSrv(resolver, name, signal)).toEqual(
+      (await overTls(name, "SRV")).map(({ ttl, type, name: _name, ...record }) => {
+        expect([ttl, type]).toEqual([60, "SRV"]);
+        return record;
+      }),
+    );
+    const texts = await resolveTxt(resolver, "cfd-features.argotunnel.com", signal);
+    expect(texts).toEqual([['{"dv3_2":', '10,"skip_prechecks":true}']]);
+    expect(await overTls("cfd-features.argotunnel.com", "TXT")).toMatchObject(
+      texts.map((strings) => ({ texts: strings })),
+    );
+    const six = await resolveAaaa(resolver, "six.test", signal);
+    expect(six).toEqual(["2001:db8::1"]);
+    expect(await overTls("six.test", "AAAA")).toMatchObject(six.map((address) => ({ address })));
+    expect(dns.asked).toHaveLength(6);
+    await expect(resolveSrv(resolver, "nothing.test", signal)).rejects.toMatchObject({ code: "ENOTFOUND" });
+    await expect(queryCloudflare("nothing.test", "SRV", signal, [dns.tls])).rejects.toThrow("refused with code 3");
+  });
+
+  it("find the edge end to end: SRV and addresses from the wire", async () => {
+    await using dns = await startDns({
+      ...zone,
+      "region1.test": [{ type: "A", bytes: [192, 0, 2, 7] }],
+      "region2.test": [{ type: "A", bytes: [198, 51, 100, 7] }],
+    });
+    // The system's resolver is down: all of it comes over TLS.
+    const down = (): Promise<never> => Promise.reject(new Error("ECONNREFUSED"));
+    const overTls: Resolvers["overTls"] = (name, type, signal) => queryCloudflare(name, type, signal, [dns.tls]);
+    const { regions } = await discoverEdge(options({ srv: down, addresses: down, overTls }));
+    expect(regions.flat().map(({ ip }) => ip)).toEqual(["192.0.2.7", "198.51.100.7"]);
+  });
+
+  it("ask the second server where the first one can't be reached", async () => {
+    await using dns = await startDns(zone);
+    const gone = await startDns({});
+    await gone[Symbol.asyncDispose]();
+    const { signal } = new AbortController();
+    const found = await queryCloudflare("six.test", "A", signal, [gone.tls, dns.tls]);
+    expect(found).toMatchObject([{ address: "192.0.2.1" }]);
+    await expect(queryCloudflare("six.test", "A", signal, [gone.tls])).rejects.toThrow(/ECONNREFUSED/);
   });
 });
 

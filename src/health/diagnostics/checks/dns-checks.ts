@@ -1,14 +1,13 @@
 /** Finding the edge (wire §§ 2.1, 2.2): the SRV record, the way out by DNS over TLS, and the addresses of both regions. */
 import { isIP } from "node:net";
-import type { SrvRecord } from "../../../edge/discovery.ts";
 import { parseHostPort } from "../../../config/edge-settings.ts";
+import { builtInTargets, REGIONS, serviceName } from "../../../edge/discovery.ts";
+import type { SrvRecord } from "../../../edge/resolvers.ts";
 import type { EdgeAddress } from "../../../types.ts";
 import { checkRow, messageOf, within } from "./row.ts";
 import type { CheckPeers, CheckPlan, CheckResult, HostAddress, Outcome } from "./types.ts";
 
 const LOOKUP_MS = 5_000;
-const EDGE_PORT = 7844;
-const REGIONS = 2;
 
 const ADVICE =
   "check the resolver of this machine: it must answer SRV and A queries for argotunnel.com (a filter or a captive portal may not)";
@@ -50,8 +49,7 @@ async function checkService(
   region: string | undefined,
   peers: CheckPeers,
 ): Promise<{ rows: CheckResult[]; targets: readonly Target[] }> {
-  const prefix = region === undefined ? "" : `${region}-`;
-  const name = `_${prefix}v2-origintunneld._tcp.argotunnel.com`;
+  const name = serviceName(region);
   const answers: Record<"system" | "overTls", readonly SrvRecord[]> = { system: [], overTls: [] };
   const look =
     (way: "system" | "overTls") =>
@@ -60,7 +58,9 @@ async function checkService(
       answers[way] = [...records].sort((a, b) => a.priority - b.priority);
       if (records.length >= REGIONS) return { status: "ok", details: `names ${records.length} regions of the edge` };
       const about = region === undefined ? ADVICE : `is "${region}" a region of the edge? Leave --region out to see`;
-      return { status: "failed", details: `names ${records.length} of the edge's ${REGIONS} regions`, action: about };
+      // One region is enough to go on.
+      const status = records.length === 0 ? "failed" : "warning";
+      return { status, details: `names ${records.length} of the edge's ${REGIONS} regions`, action: about };
     };
   const [system, overTls] = await Promise.all([
     checkRow({ id: "dns.srv", component: "DNS", target: `SRV ${name}` }, LOOKUP_MS, look("system")),
@@ -70,16 +70,11 @@ async function checkService(
       look("overTls"),
     ),
   ]);
-  const records = answers.system.length >= REGIONS ? answers.system : answers.overTls;
-  const srvTargets = records
-    .slice(0, REGIONS)
-    .map(({ port, target }, index) => ({ name: `region${index + 1}`, host: target, port }));
-  const builtIn = [1, 2].map((number) => ({
-    name: `region${number}`,
-    host: `${prefix}region${number}.v2.argotunnel.com`,
-    port: EDGE_PORT,
-  }));
-  return { rows: judgeService(system, overTls), targets: srvTargets.length === REGIONS ? srvTargets : builtIn };
+  const records = answers.system.length > 0 ? answers.system : answers.overTls;
+  const targets = (records.length === 0 ? builtInTargets(region) : records.slice(0, REGIONS)).map(
+    ({ port, target }, index) => ({ name: `region${index + 1}`, host: target, port }),
+  );
+  return { rows: judgeService(system, overTls), targets };
 }
 
 /** One of the two ways is enough, and the second is not needed where the first works. */

@@ -2,7 +2,7 @@
 import net from "node:net";
 import { edgeProxyOf } from "../../../config/edge-proxy.ts";
 import type { TunnelConfig } from "../../../config/tunnel-config.ts";
-import { systemResolvers } from "../../../edge/discovery.ts";
+import { systemResolvers } from "../../../edge/resolvers.ts";
 import { dialHttp2 } from "../../../edge/http2.ts";
 import { dialQuic } from "../../../edge/quic.ts";
 import { createQuicTls } from "../../../edge/quic-tls.ts";

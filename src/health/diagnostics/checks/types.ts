@@ -1,6 +1,6 @@
 /** What `underpass check` looks at, one row each. */
 import type { EdgeIpVersion, ProtocolChoice } from "../../../config/tunnel-config.ts";
-import type { Resolvers, SrvRecord } from "../../../edge/discovery.ts";
+import type { Resolvers, SrvRecord } from "../../../edge/resolvers.ts";
 import type { Environment, OriginProxy } from "../../../proxy/environment-proxy.ts";
 import type { EdgeAddress, IngressRule } from "../../../types.ts";
 
