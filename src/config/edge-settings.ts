@@ -72,10 +72,16 @@ export function quicThroughProxy(where: string): ConfigProblem {
 export function readEdgeList(settings: MergedSettings, { problems }: Findings): readonly string[] {
   const edge = settings.list("edge");
   for (const entry of edge) {
-    if (parseHostPort(entry)?.host) continue;
+    if (isEdgeAddress(entry)) continue;
     problems.push(wrongValue(settings.get("edge")?.where ?? "", entry, "host:port"));
   }
   return edge;
+}
+
+/** Something can be dialled there: both a host and a port that is not 0. */
+export function isEdgeAddress(text: string): boolean {
+  const address = parseHostPort(text);
+  return address !== undefined && address.host !== "" && address.port > 0;
 }
 
 /** An IPv6 one may name its interface (`fe80::1%eth0`). */

@@ -4,7 +4,13 @@ import { UnderpassError } from "../errors.ts";
 import { parseCredentials } from "../config/credentials.ts";
 import { DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "../config/defaults.ts";
 import { parseEdgeProxy } from "../config/edge-proxy.ts";
-import { icmpSourceProblems, parseHostPort, quicThroughProxy, resolverProblems } from "../config/edge-settings.ts";
+import {
+  icmpSourceProblems,
+  isEdgeAddress,
+  parseHostPort,
+  quicThroughProxy,
+  resolverProblems,
+} from "../config/edge-settings.ts";
 import { readErrorPage } from "../config/error-page.ts";
 import { parseHostname } from "../config/hostname.ts";
 import { parseRouting, type Routing, type RoutingOptions } from "../config/ingress-option.ts";
@@ -354,7 +360,7 @@ function readEdge(given: unknown, checks: OptionChecks): readonly string[] {
   if (Array.isArray(given) && given.length === 0) {
     checks.wrong("edge", given, "at least one host:port, or no option `edge` for discovery,");
   }
-  for (const entry of edge) if (!parseHostPort(entry)?.host) checks.wrong("edge", entry, "host:port");
+  for (const entry of edge) if (!isEdgeAddress(entry)) checks.wrong("edge", entry, "host:port");
   return edge;
 }
 

@@ -442,6 +442,14 @@ describe("the other settings", () => {
     for (const name of Object.keys(flags)) expect(message).toContain(`--${name}: found `);
   });
 
+  it.each(["127.0.0.1:0", ":7844", "edge.example", "[::1]", "a:b"])(
+    "%s is no place where an edge could be dialled",
+    async (edge) => {
+      const { message } = await failure({ flags: { url: "1", edge } });
+      expect(message).toContain(`--edge: found "${edge}"; host:port`);
+    },
+  );
+
   it("an empty quick service is no wish for the default one", async () => {
     const { message } = await failure({ flags: { url: "1", "quick-service": "" } });
     expect(message).toContain('--quick-service: found ""');
