@@ -25,14 +25,17 @@ export type Dial = (attempt: DialAttempt) => Promise<EdgeConnection>;
 export interface ProtocolDialerOptions {
   readonly dials: Readonly<Record<EdgeProtocol, Dial>>;
   readonly logger: Logger;
+  /** Cloudflare has said that nobody is to use QUIC: it is tried only where HTTP/2 fails. Default: it has not. */
+  readonly isQuicWithdrawn?: () => boolean;
 }
 
 export class ProtocolDialer {
   readonly #options: ProtocolDialerOptions;
   /** What answered last; undefined before anything did. */
   #known: EdgeProtocol | undefined;
-  /** QUIC connections in a row that broke soon after they began. */
+  /** QUIC connections, one after the other, that broke soon after they began; and when the last of them did. */
   #shortLives = 0;
+  #lastShortEnd = Number.NEGATIVE_INFINITY;
 
   constructor(options: ProtocolDialerOptions) {
     this.#options = options;
@@ -45,9 +48,12 @@ export class ProtocolDialer {
 
   /** Rejects with EdgeUnreachableError, or with the signal's reason. */
   async dial(attempt: DialAttempt): Promise<EdgeConnection> {
-    const connection = await this.#race(attempt, this.#known === "http2" ? ["http2", "quic"] : ["quic", "http2"]);
+    const withdrawn = this.#isQuicWithdrawn;
+    const http2First = withdrawn || this.#known === "http2";
+    const order: readonly [EdgeProtocol, EdgeProtocol] = http2First ? ["http2", "quic"] : ["quic", "http2"];
+    const connection = await this.#race(attempt, order, withdrawn ? undefined : HEAD_START_MS);
     const { protocol } = connection;
-    if (protocol !== this.#known) {
+    if (protocol !== this.#known && !withdrawn) {
       const { connIndex } = attempt;
       if (protocol === "http2") {
         this.#options.logger.info("QUIC does not get through: using HTTP/2", { connIndex, protocol });
@@ -60,11 +66,19 @@ export class ProtocolDialer {
     return connection;
   }
 
+  get #isQuicWithdrawn(): boolean {
+    return this.#options.isQuicWithdrawn?.() === true;
+  }
+
   #watch(connection: EdgeConnection): void {
     const since = performance.now();
     void connection.closed.then((reason) => {
-      const isShort = reason.kind === "error" && performance.now() - since < SHORT_LIFE_MS;
+      // Those that an outage ends together are one: it may have been of the whole network.
+      if (since < this.#lastShortEnd) return;
+      const now = performance.now();
+      const isShort = reason.kind === "error" && now - since < SHORT_LIFE_MS;
       this.#shortLives = isShort ? this.#shortLives + 1 : 0;
+      if (isShort) this.#lastShortEnd = now;
       if (this.#shortLives < SHORT_LIVES || this.#known !== "quic") return;
       this.#shortLives = 0;
       this.#known = "http2";
@@ -76,6 +90,7 @@ export class ProtocolDialer {
 
   /** Whether QUIC reaches the edge now. Where it does, the next connections take it. */
   async probe(attempt: DialAttempt): Promise<boolean> {
+    if (this.#isQuicWithdrawn) return false;
     try {
       const connection = await this.#options.dials.quic(attempt);
       this.#known = "quic";
@@ -86,8 +101,12 @@ export class ProtocolDialer {
     }
   }
 
-  /** The second starts after the head start, or as soon as the first has failed. The loser is broken off. */
-  #race(attempt: DialAttempt, order: readonly [EdgeProtocol, EdgeProtocol]): Promise<EdgeConnection> {
+  /** The second starts after the head start, if there is one, or as soon as the first has failed. The loser is broken off. */
+  #race(
+    attempt: DialAttempt,
+    order: readonly [EdgeProtocol, EdgeProtocol],
+    headStartMs: number | undefined,
+  ): Promise<EdgeConnection> {
     const { signal } = attempt;
     return new Promise((resolve, reject) => {
       const giveUp = { quic: new AbortController(), http2: new AbortController() };
@@ -141,7 +160,7 @@ export class ProtocolDialer {
         return;
       }
       signal.addEventListener("abort", abort, { once: true });
-      timer = setTimeout(startSecond, HEAD_START_MS);
+      if (headStartMs !== undefined) timer = setTimeout(startSecond, headStartMs);
       start(order[0]);
     });
   }

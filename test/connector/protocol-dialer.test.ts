@@ -209,4 +209,20 @@ describe("protocol auto", () => {
     expect(edge.logs).toEqual(["QUIC connections break soon after they begin: trying HTTP/2 first"]);
     expect(await edge.connect()).toBe("http2");
   });
+
+  it("counts what one outage ends together once: the whole network may have been down", async () => {
+    const edge = new Edge();
+    const ends: ((reason: CloseReason) => void)[] = [];
+    for (let i = 0; i < 4; i++) {
+      expect(await edge.connect()).toBe("quic");
+      ends.push(edge.end);
+    }
+    for (const end of ends) {
+      end({ kind: "error", error: new Error("idle for 5 s") });
+      await vi.advanceTimersByTimeAsync(500);
+    }
+    expect(edge.dialer.fellBack).toBe(false);
+    expect(edge.logs).toEqual([]);
+    expect(await edge.connect()).toBe("quic");
+  });
 });
