@@ -71,6 +71,8 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
     row("ha-connections", config.haConnections),
     row("retries", config.retries),
     row("grace-period", formatDuration(config.gracePeriodMs)),
+    row("exit-on-failure", config.exitOnFailure),
+    row("state-directory", config.stateDirectory),
     row("rpc-timeout", formatDuration(config.rpcTimeoutMs)),
     row("health-check-interval", formatDuration(healthCheck.intervalMs)),
     row("max-failures", healthCheck.maxFailures),

@@ -13,17 +13,20 @@ export interface SilenceOptions {
   /** Settles with the first registration, or with the tunnel's end. */
   readonly registered: Promise<void>;
   readonly look: () => Promise<CheckReport>;
+  /** Cloudflare has asked for quiet. */
+  readonly isUnwanted: () => boolean;
   readonly logger: Logger;
 }
 
 /** Logs under cloudflared's names for its pre-checks. Returns how to stop waiting. */
-export function explainSilence({ logger, look, registered }: SilenceOptions): () => void {
+export function explainSilence({ isUnwanted, logger, look, registered }: SilenceOptions): () => void {
   let isOver = false;
   const stop = (): void => {
     isOver = true;
     clearTimeout(timer);
   };
   const timer = setTimeout(() => {
+    if (isUnwanted()) return;
     void look().then(
       (report) => {
         if (!isOver) logReport(report, logger);

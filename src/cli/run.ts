@@ -53,6 +53,7 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
   let stopControl = () => {};
   let reload: Reload = { start: async () => {}, stop: () => {} };
   let settled: Promise<void> = Promise.resolve();
+  let skipsPrechecks = (): boolean => false;
   let ended: Promise<Error | undefined>;
   try {
     const tunnel = start(config, { logger: late });
@@ -72,6 +73,7 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
     }
     // Both report the final error; `finished` is the one that is looked at.
     settled = tunnel.registered.catch(() => {});
+    skipsPrechecks = () => tunnel.skipsPrechecks;
     ended = tunnel.finished.then(() => undefined, asError);
   } catch (error) {
     ended = Promise.resolve(asError(error));
@@ -83,7 +85,12 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
   late.attach(logger);
   const stopExplaining = settings.bool("no-prechecks")
     ? () => {}
-    : explainSilence({ registered: settled, look: () => checkNetwork(config, io), logger });
+    : explainSilence({
+        registered: settled,
+        look: () => checkNetwork(config, io),
+        isUnwanted: skipsPrechecks,
+        logger,
+      });
   await reload.start();
   const error = await ended;
   reload.stop();

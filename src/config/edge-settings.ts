@@ -155,6 +155,13 @@ export function readTags(settings: MergedSettings, { problems }: Findings): Tunn
   });
 }
 
+/** Where nobody names one, that of the systemd unit (systemd.exec, StateDirectory=), which may have several. */
+export function readStateDirectory(settings: MergedSettings, env: Environment): string | undefined {
+  const chosen = settings.string("state-directory");
+  if (chosen !== undefined) return expandHome(chosen, env);
+  return env["STATE_DIRECTORY"]?.split(":").find((path) => path.startsWith("/"));
+}
+
 /** Text of the PEM file that a setting names. */
 export function readPem(
   settings: MergedSettings,

@@ -11,6 +11,7 @@ import {
   readPem,
   readProtocol,
   readResolvers,
+  readStateDirectory,
   readTags,
 } from "./edge-settings.ts";
 import { readErrorPage } from "./error-page.ts";
@@ -64,6 +65,8 @@ export function planTunnel(request: PlanRequest): Plan {
     retries: settings.number("retries", defaultTunnelConfig.retries),
     gracePeriodMs: settings.number("grace-period", defaultTunnelConfig.gracePeriodMs),
     rpcTimeoutMs: settings.number("rpc-timeout", defaultTunnelConfig.rpcTimeoutMs),
+    exitOnFailure: settings.bool("exit-on-failure"),
+    stateDirectory: readStateDirectory(settings, env),
     healthCheck: readHealthCheck(settings, findings),
     metrics: readMetrics(settings, style === "tunnel" ? { kind: "default" } : undefined, findings),
     tags: readTags(settings, findings),

@@ -168,6 +168,15 @@ export const settingsTable: readonly SettingSpec[] = [
     fallback: "30s",
     range: [0, 180_000],
   }),
+  supported("exit-on-failure", "bool", "end with status 1 after --retries failed attempts without a connection", {
+    env: ["TUNNEL_EXIT_ON_FAILURE"],
+    fallback: "false",
+    native: true,
+  }),
+  supported("state-directory", "string", "directory that keeps the edge's last good addresses; systemd's by itself", {
+    env: ["TUNNEL_STATE_DIRECTORY"],
+    native: true,
+  }),
   supported("rpc-timeout", "duration", "time for the registration call", { fallback: "5s", range: [1, 2_147_000_000] }),
   supported("tag", "list", "KEY=VALUE sent to the origin as Cf-Warp-Tag-KEY, repeatable", { env: ["TUNNEL_TAG"] }),
   supported("error-page", "string", "page for browsers where the tunnel itself answers 502, 503 or 504", {

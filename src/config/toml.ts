@@ -41,6 +41,10 @@ const KEYS: ReadonlyMap<string, TomlKey> = new Map([
     "tunnel.cloudflare.edge_proxy",
     { setting: "edge-proxy", expected: 'a URL such as "http://proxy.example:3128"', read: readText, secret: true },
   ],
+  [
+    "tunnel.cloudflare.state_directory",
+    { setting: "state-directory", expected: "the path of a directory in quotes", read: readText },
+  ],
   ["tunnel.cloudflare.retries", whole("retries", 0, 1_000_000)],
   ["tunnel.cloudflare.grace_period_secs", whole("grace-period", 0, 180, 1000)],
   [

@@ -30,6 +30,16 @@ export interface HealthCheckConfig {
   readonly maxFailures: number;
   /** Path of the GET on the public hostname. Default `/`. */
   readonly path: string;
+  /** Lets that GET pass Cloudflare Access. */
+  readonly serviceToken: ServiceToken | undefined;
+  /** Whether the origins are looked at, too. Default false. */
+  readonly origins: boolean;
+}
+
+/** Of Cloudflare Access, for programs. */
+export interface ServiceToken {
+  readonly clientId: string;
+  readonly clientSecret: Secret<string>;
 }
 
 /** Where the metrics server listens: `default` = first free of 127.0.0.1:20241-20245, then any (cloudflared's rule). */
@@ -63,6 +73,10 @@ export interface TunnelConfig {
   readonly rpcTimeoutMs: number;
   /** Bytes that all streams may hold that their consumers have not taken yet. Default 256 MiB. */
   readonly memoryLimitBytes: number;
+  /** The tunnel ends where `retries` attempts in a row have failed and no connection is registered. Default: it keeps trying. */
+  readonly exitOnFailure: boolean;
+  /** Directory for what is to outlive the process: the addresses of the edge that were found last. */
+  readonly stateDirectory: string | undefined;
   readonly healthCheck: HealthCheckConfig;
   readonly metrics: MetricsConfig | undefined;
   /** `Cf-Warp-Tag-<name>` headers for the origin, beside ID. */

@@ -93,6 +93,8 @@ export interface Tunnel extends AsyncDisposable {
 
 /** A tunnel as the one who reads its configuration file has it. */
 export interface LocalTunnel extends Tunnel {
+  /** Cloudflare has asked connectors not to look at their network by themselves. */
+  readonly skipsPrechecks: boolean;
   /** Serves other rules from now on; requests under way keep theirs. Counts what became of them. Never throws. */
   updateIngress(ingress: Ingress): IngressUpdate;
   /** Counts a configuration file that could not be read anew: the rules stay. */

@@ -12,14 +12,22 @@ const ALWAYS: readonly string[] = [
 /** Withdrawn: cloudflared drops them even when they are asked for. */
 const WITHDRAWN: ReadonlySet<string> = new Set(["support_datagram_v3", "support_datagram_v3_1"]);
 
-export function featuresOf(config: Pick<TunnelConfig, "features" | "postQuantum">): readonly string[] {
+const DATAGRAM_V2 = "support_datagram_v2";
+const DATAGRAM_V3 = "support_datagram_v3_2";
+
+/** `datagramV3`: Cloudflare has it on for this account. Whoever asks for the one version or the other by name gets it. */
+export function featuresOf(
+  config: Pick<TunnelConfig, "features" | "postQuantum">,
+  datagramV3: boolean,
+): readonly string[] {
   const wanted = [...ALWAYS, ...(config.postQuantum ? ["postquantum"] : []), ...config.features];
+  if (datagramV3 && !config.features.includes(DATAGRAM_V2)) wanted.push(DATAGRAM_V3);
   return [...new Set(wanted)].filter((feature) => !WITHDRAWN.has(feature));
 }
 
 /** Of the datagrams that belong to these features (wire §§ 6, 7). */
 export function datagramVersion(features: readonly string[]): 2 | 3 {
-  return features.includes("support_datagram_v3_2") ? 3 : 2;
+  return features.includes(DATAGRAM_V3) ? 3 : 2;
 }
 
 const GO_PLATFORMS: Readonly<Record<string, string>> = { win32: "windows", sunos: "solaris" };

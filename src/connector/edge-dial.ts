@@ -30,6 +30,7 @@ export function createEdgeDial(
   budget: MemoryBudget,
   logger: Logger,
   env: Environment = process.env,
+  isQuicWithdrawn: () => boolean = () => false,
 ): EdgeDial {
   const { cacert, postQuantum } = config;
   const http2 = http2Dial(config, budget, logger, env);
@@ -41,7 +42,7 @@ export function createEdgeDial(
   assertTrust(cacert);
   const quic = quicDial(config, budget, logger);
   if (protocol === "quic") return { dial: quic, initialProtocol: "quic", choice: undefined };
-  const choice = new ProtocolDialer({ dials: { quic, http2 }, logger });
+  const choice = new ProtocolDialer({ dials: { quic, http2 }, logger, isQuicWithdrawn });
   return { dial: (attempt) => choice.dial(attempt), initialProtocol: "quic", choice };
 }
 

@@ -86,6 +86,10 @@ export interface ConnectOptions extends RoutingOptions {
   readonly haConnections?: number;
   /** Failed attempts in a row before a connection waits longer. Default 5. */
   readonly retries?: number;
+  /** End the tunnel after `retries` failed attempts in a row while no connection is registered. Default false: it keeps trying. */
+  readonly exitOnFailure?: boolean;
+  /** Directory that keeps the edge's last good addresses, for a start while DNS is down. Default: none. */
+  readonly stateDirectory?: string;
   /** Milliseconds that requests in progress get when the tunnel is closed, at most 180,000. Default 30,000. */
   readonly gracePeriod?: number;
   /** Milliseconds that the edge gets to answer a registration. Default 5,000. */
@@ -139,6 +143,8 @@ const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
   quicDisablePmtuDiscovery: true,
   haConnections: true,
   retries: true,
+  exitOnFailure: true,
+  stateDirectory: true,
   gracePeriod: true,
   rpcTimeout: true,
   memoryLimit: true,
@@ -193,6 +199,8 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
       1024 * 1024,
       Number.MAX_SAFE_INTEGER,
     ),
+    exitOnFailure: checks.flag("exitOnFailure", options.exitOnFailure, false),
+    stateDirectory: readStateDirectory(options.stateDirectory, checks),
     healthCheck: readHealthCheck(options.healthCheck, checks),
     metrics: readMetrics(options.metrics, checks),
     tags: readTags(options.tags, checks),
@@ -388,6 +396,12 @@ function readAddressing(
   const family = isIP(edgeBindAddress);
   if (family === 0) checks.wrong("edgeBindAddress", edgeBindAddress, "an IP address of this machine");
   return { edgeIpVersion: family === 6 ? "6" : "4", edgeBindAddress };
+}
+
+function readStateDirectory(given: unknown, checks: OptionChecks): string | undefined {
+  const directory = checks.text("stateDirectory", given);
+  if (directory === "") checks.wrong("stateDirectory", directory, "the path of a directory");
+  return directory;
 }
 
 function readHealthCheck(given: unknown, checks: OptionChecks): HealthCheckConfig {

@@ -16,6 +16,7 @@ import type { RegisteredConnection } from "./connection.ts";
 import { deferred } from "./deferred.ts";
 import { Deadline } from "./drain.ts";
 import { serveEdgeCalls } from "./edge-calls.ts";
+import type { EdgeRecords } from "./edge-records.ts";
 import { AbortError, asError } from "./errors.ts";
 import { runningConfiguration } from "./local-configuration.ts";
 import { hasLeft, type Interfaces, type NetworkChange, watchNetwork } from "./network-watch.ts";
@@ -33,6 +34,8 @@ export interface TunnelParts extends Omit<ConnectorParts, "identity"> {
   readonly probe: Probe;
   /** Where connections may take QUIC or HTTP/2. */
   readonly protocolChoice: ProtocolDialer | undefined;
+  /** What Cloudflare's TXT records say, where they are about the edge that is used. */
+  readonly records?: EdgeRecords | undefined;
   /** Default: this machine's. */
   readonly networkInterfaces?: () => Interfaces;
   /** `announce` is called with each public hostname that a quick tunnel gets. */
@@ -104,6 +107,7 @@ export class RunningTunnel implements LocalTunnel {
     }
     this.#metricsServer = this.#startMetrics();
     this.#supervisor.start();
+    void this.#parts.records?.refresh();
     this.#health.start();
   }
 
@@ -153,6 +157,10 @@ export class RunningTunnel implements LocalTunnel {
     return this.#supervisor.replaceAll(pauseMs);
   }
 
+  get skipsPrechecks(): boolean {
+    return this.#parts.records?.skipPrechecks === true;
+  }
+
   updateIngress(ingress: Ingress): IngressUpdate {
     const update = this.#orchestrator.updateLocal(ingress);
     this.#metrics.reloaded(update.result);
@@ -194,7 +202,9 @@ export class RunningTunnel implements LocalTunnel {
     for (const stop of this.#stopWatches) stop();
     this.#quicReturn?.stop();
     this.#health.stop();
+    this.#parts.records?.close();
     await this.#supervisor.stop(deadline);
+    this.#parts.addresses.close?.();
     deadline.clear();
     // Until here requests are served, and by the newest rules.
     this.#orchestrator.end();
@@ -292,16 +302,17 @@ export class RunningTunnel implements LocalTunnel {
   }
 
   #createSupervisor(): Supervisor {
-    const { haConnections, retries, rpcTimeoutMs, gracePeriodMs } = this.#config;
+    const { exitOnFailure, haConnections, retries, rpcTimeoutMs, gracePeriodMs } = this.#config;
     return new Supervisor(
       { ...this.#parts, identity: this.#identity, dial: (attempt) => this.#dial(attempt) },
       {
+        exitOnFailure,
         haConnections,
         retries,
         rpcTimeoutMs,
         gracePeriodMs,
         connectorId: this.connectorId,
-        features: () => featuresOf(this.#config),
+        features: (accountTag) => featuresOf(this.#config, this.#parts.records?.usesDatagramV3(accountTag) === true),
         version: this.#parts.version,
         arch: architecture(),
         onRequest: (request, connIndex) => this.#handle(request, connIndex),

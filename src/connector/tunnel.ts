@@ -10,7 +10,9 @@ import type { LogFields, Logger } from "../types.ts";
 import type { LocalTunnel, TunnelRuntime } from "./api.ts";
 import { EdgeAddresses } from "./edge-addresses.ts";
 import { createEdgeDial } from "./edge-dial.ts";
+import { EdgeRecords } from "./edge-records.ts";
 import { namedIdentity, QuickIdentity } from "./identity.ts";
+import { LastGoodAddresses } from "./last-good-addresses.ts";
 import { RunningTunnel, type TunnelParts } from "./running-tunnel.ts";
 
 const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
@@ -41,17 +43,33 @@ function guardLogger(logger: Logger): Logger {
   return { debug: guard("debug"), info: guard("info"), warn: guard("warn"), error: guard("error") };
 }
 
+/** Entries of `edge` may be anybody's: Cloudflare's records are not about them, nor does a disk remember them. */
+function createEdgeSource(config: TunnelConfig, logger: Logger): Pick<TunnelParts, "addresses" | "records"> {
+  const { edge, identity, stateDirectory } = config;
+  const { random } = Math;
+  const isStatic = edge.length > 0;
+  const region = config.region ?? (identity.mode === "named" ? identity.credentials.endpoint : undefined);
+  const lastGood =
+    stateDirectory === undefined || isStatic ? undefined : new LastGoodAddresses(stateDirectory, region, logger);
+  return {
+    addresses: new EdgeAddresses({ config, region, random, logger, lastGood }),
+    records: isStatic ? undefined : new EdgeRecords({ random, logger }),
+  };
+}
+
 function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger): TunnelParts {
   const { dnsResolvers, errorPage, identity, ingress, tags } = config;
   const version = readVersion();
   const userAgent = `underpass/${version}`;
-  const { choice, dial, initialProtocol } = createEdgeDial(config, createMemoryBudget(config.memoryLimitBytes), logger);
-  const endpoint = identity.mode === "named" ? identity.credentials.endpoint : undefined;
+  const edge = createEdgeSource(config, logger);
+  const isQuicWithdrawn = (): boolean => edge.records?.quicWithdrawn === true;
+  const budget = createMemoryBudget(config.memoryLimitBytes);
+  const { choice, dial, initialProtocol } = createEdgeDial(config, budget, logger, process.env, isQuicWithdrawn);
   return {
     version,
     logger,
     random: Math.random,
-    addresses: new EdgeAddresses({ config, region: config.region ?? endpoint, random: Math.random, logger }),
+    ...edge,
     dial,
     initialProtocol,
     protocolChoice: choice,

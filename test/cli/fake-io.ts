@@ -78,6 +78,7 @@ export class FakeTunnel implements LocalTunnel {
   readonly url = undefined;
   readonly connections: readonly ConnectionInfo[] = [];
   readonly metricsUrl = undefined;
+  readonly skipsPrechecks = false;
   readonly registered: Promise<void>;
   readonly finished: Promise<void>;
   readonly config: TunnelConfig;

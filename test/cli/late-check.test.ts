@@ -45,7 +45,7 @@ describe("a tunnel that does not come up", () => {
     const { lines, logger } = recorder();
     let looks = 0;
     const look = (): Promise<CheckReport> => Promise.resolve(report).finally(() => looks++);
-    explainSilence({ registered: new Promise(() => {}), look, logger });
+    explainSilence({ isUnwanted: () => false, registered: new Promise(() => {}), look, logger });
     await vi.advanceTimersByTimeAsync(14_000);
     expect(looks).toBe(0);
     await vi.advanceTimersByTimeAsync(100_000);
@@ -65,12 +65,28 @@ describe("a tunnel that does not come up", () => {
     expect(lines[2]?.fields).toMatchObject({ run_id: lines[0]?.fields?.["run_id"], hard_fail: true, summary: "No." });
   });
 
+  it("is left alone where Cloudflare has asked for that meanwhile", async () => {
+    const { lines, logger } = recorder();
+    const look = vi.fn(() => Promise.resolve(report));
+    let asked = false;
+    explainSilence({
+      registered: new Promise(() => {}),
+      look,
+      isUnwanted: () => asked,
+      logger,
+    });
+    asked = true;
+    await vi.advanceTimersByTimeAsync(100_000);
+    expect(look).not.toHaveBeenCalled();
+    expect(lines).toEqual([]);
+  });
+
   it("is not looked at once it is up, or over, or stopped", async () => {
     const { lines, logger } = recorder();
     const look = (): Promise<CheckReport> => Promise.resolve(report);
-    explainSilence({ registered: Promise.resolve(), look, logger });
-    explainSilence({ registered: Promise.reject(new Error("over")), look, logger });
-    explainSilence({ registered: new Promise(() => {}), look, logger })();
+    explainSilence({ isUnwanted: () => false, registered: Promise.resolve(), look, logger });
+    explainSilence({ isUnwanted: () => false, registered: Promise.reject(new Error("over")), look, logger });
+    explainSilence({ isUnwanted: () => false, registered: new Promise(() => {}), look, logger })();
     await vi.advanceTimersByTimeAsync(60_000);
     expect(lines).toEqual([]);
   });
@@ -87,9 +103,15 @@ describe("a tunnel that does not come up", () => {
         up();
         return new Promise((resolve) => setTimeout(() => resolve(report), 1));
       },
+      isUnwanted: () => false,
       logger,
     });
-    explainSilence({ registered: new Promise(() => {}), look: () => Promise.reject(new Error("x")), logger });
+    explainSilence({
+      isUnwanted: () => false,
+      registered: new Promise(() => {}),
+      look: () => Promise.reject(new Error("x")),
+      logger,
+    });
     await vi.advanceTimersByTimeAsync(60_000);
     expect(lines.map(({ level, message }) => `${level} ${message}`)).toEqual(["debug precheck failed"]);
   });

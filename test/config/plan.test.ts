@@ -425,6 +425,26 @@ describe("the other settings", () => {
     expect(warnings[0]).toContain("Overriding edge-ip-version");
   });
 
+  it("keeps its state where the flag says, or where systemd does", async () => {
+    const of = async (said: Said) =>
+      (await plan({ ...said, flags: { url: "1", ...said.flags } })).config.stateDirectory;
+    const systemd = { STATE_DIRECTORY: "/var/lib/underpass:/var/lib/other", HOME: "/home/me" };
+    expect(await of({})).toBeUndefined();
+    expect(await of({ env: systemd })).toBe("/var/lib/underpass");
+    expect(await of({ env: { STATE_DIRECTORY: "" } })).toBeUndefined();
+    expect(await of({ env: { ...systemd, TUNNEL_STATE_DIRECTORY: "/srv/state" } })).toBe("/srv/state");
+    expect(await of({ env: systemd, flags: { "state-directory": "~/state" } })).toBe("/home/me/state");
+    const toml = '[tunnel]\nlocal_addr = "127.0.0.1:1"\n[tunnel.cloudflare]\nstate_directory = "/srv/b"\n';
+    expect((await plan({ file: { name: "s.toml", text: toml } })).config.stateDirectory).toBe("/srv/b");
+  });
+
+  it("keeps trying unless it is told to give up", async () => {
+    const of = async (said: Said) => (await plan({ ...said, flags: { url: "1", ...said.flags } })).config.exitOnFailure;
+    expect(await of({})).toBe(false);
+    expect(await of({ flags: { "exit-on-failure": "true" } })).toBe(true);
+    expect(await of({ env: { TUNNEL_EXIT_ON_FAILURE: "true" } })).toBe(true);
+  });
+
   it("all that is wrong is reported at once", async () => {
     const flags = {
       url: "ftp://x",

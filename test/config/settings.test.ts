@@ -131,9 +131,11 @@ describe("settingsTable", () => {
     expect([...settingNames()].filter((name) => !(name in CLOUDFLARED)).sort()).toEqual([
       "edge-proxy",
       "error-page",
+      "exit-on-failure",
       "health-check-interval",
       "health-check-path",
       "max-failures",
+      "state-directory",
     ]);
   });
 });

@@ -1,7 +1,7 @@
 /** The smaller parts of the connector: what it says of itself, its credentials, its clock. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { QuickTunnelError } from "../../src/account/quick-tunnel.ts";
-import { architecture, featuresOf } from "../../src/connector/client-info.ts";
+import { architecture, datagramVersion, featuresOf } from "../../src/connector/client-info.ts";
 import { watchClock } from "../../src/connector/clock-watch.ts";
 import { namedIdentity, QuickIdentity } from "../../src/connector/identity.ts";
 import { ProbeWitness } from "../../src/connector/probe-witness.ts";
@@ -37,7 +37,18 @@ describe("what a connector says of itself", () => {
       [...always, "support_datagram_v3_2"],
     ],
   ])("features with %s", (_name, features, postQuantum, expected) => {
-    expect(featuresOf({ features, postQuantum })).toEqual(expected);
+    expect(featuresOf({ features, postQuantum }, false)).toEqual(expected);
+  });
+
+  it.each([
+    ["by nobody's wish", [], 3, "support_datagram_v3_2"],
+    ["that were asked for anyway", ["support_datagram_v3_2"], 3, "support_datagram_v3_2"],
+    ["against the owner's wish", ["support_datagram_v2"], 2, undefined],
+  ] as const)("datagrams of version 3 that Cloudflare has on, %s", (_name, features, version, last) => {
+    const announced = featuresOf({ features, postQuantum: false }, true);
+    expect(announced.filter((feature) => !always.includes(feature))).toEqual(last === undefined ? [] : [last]);
+    expect(datagramVersion(announced)).toBe(version);
+    expect(datagramVersion(featuresOf({ features: [], postQuantum: false }, false))).toBe(2);
   });
 
   it.each([

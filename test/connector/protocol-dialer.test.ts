@@ -19,6 +19,7 @@ class Edge {
   readonly closed: string[] = [];
   readonly aborted: string[] = [];
   readonly logs: string[] = [];
+  withdrawn = false;
   /** Ends the connection that was made last. */
   end: (reason: CloseReason) => void = () => {};
   readonly dialer: ProtocolDialer;
@@ -26,7 +27,11 @@ class Edge {
 
   constructor() {
     const logger = { debug() {}, warn() {}, error() {}, info: (message: string) => void this.logs.push(message) };
-    this.dialer = new ProtocolDialer({ dials: { quic: this.#dial("quic"), http2: this.#dial("http2") }, logger });
+    this.dialer = new ProtocolDialer({
+      dials: { quic: this.#dial("quic"), http2: this.#dial("http2") },
+      logger,
+      isQuicWithdrawn: () => this.withdrawn,
+    });
   }
 
   get now(): number {
@@ -224,5 +229,34 @@ describe("protocol auto", () => {
     expect(edge.dialer.fellBack).toBe(false);
     expect(edge.logs).toEqual([]);
     expect(await edge.connect()).toBe("quic");
+  });
+});
+
+describe("QUIC that Cloudflare has withdrawn", () => {
+  it("is not tried while HTTP/2 is slow, nor probed, and has its place again afterwards", async () => {
+    const edge = new Edge();
+    edge.withdrawn = true;
+    edge.behaviour.http2 = { answers: HEAD_START_MS * 3 };
+    expect(await edge.connect()).toBe("http2");
+    expect(await edge.dialer.probe({ connIndex: 0, address, signal: new AbortController().signal })).toBe(false);
+    expect(edge.dialled).toEqual(["http2@0"]);
+    expect(edge.logs).toEqual([]);
+    edge.withdrawn = false;
+    expect(edge.dialer.fellBack).toBe(true);
+    const [reached] = await Promise.all([
+      edge.dialer.probe({ connIndex: 0, address, signal: new AbortController().signal }),
+      vi.advanceTimersByTimeAsync(100),
+    ]);
+    expect(reached).toBe(true);
+    expect(await edge.connect()).toBe("quic");
+  });
+
+  it("is tried where HTTP/2 fails: a record of the DNS is no proof, and must not end a tunnel", async () => {
+    const edge = new Edge();
+    edge.withdrawn = true;
+    edge.behaviour.http2 = { fails: 50 };
+    expect(await edge.connect()).toBe("quic");
+    expect(edge.dialled).toEqual(["http2@0", "quic@50"]);
+    expect(edge.aborted).not.toContain("quic");
   });
 });
