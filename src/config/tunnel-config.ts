@@ -30,16 +30,6 @@ export interface HealthCheckConfig {
   readonly maxFailures: number;
   /** Path of the GET on the public hostname. Default `/`. */
   readonly path: string;
-  /** Lets that GET pass Cloudflare Access. */
-  readonly serviceToken: ServiceToken | undefined;
-  /** Whether the origins are looked at, too. Default false. */
-  readonly origins: boolean;
-}
-
-/** Of Cloudflare Access, for programs. */
-export interface ServiceToken {
-  readonly clientId: string;
-  readonly clientSecret: Secret<string>;
 }
 
 /** Where the metrics server listens: `default` = first free of 127.0.0.1:20241-20245, then any (cloudflared's rule). */
