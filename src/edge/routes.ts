@@ -1,5 +1,5 @@
 /** Whether a way leads to an address, as far as this machine knows: nothing is sent. */
-import { createSocket } from "node:dgram";
+import { createSocket, type Socket } from "node:dgram";
 import type { EdgeAddress } from "../types.ts";
 
 /** No route, no address to send from, no such family in the kernel, the link is down. */
@@ -14,7 +14,14 @@ const NO_WAY: ReadonlySet<unknown> = new Set([
 /** Connecting a UDP socket looks the route up. Errors of another kind say nothing about it. */
 export function hasRoute({ ip, port, family }: EdgeAddress): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = createSocket(family === 6 ? "udp6" : "udp4");
+    let socket: Socket;
+    try {
+      socket = createSocket(family === 6 ? "udp6" : "udp4");
+    } catch {
+      // A machine without UDP may well have a route for TCP.
+      resolve(true);
+      return;
+    }
     const settle = (error?: unknown): void => {
       socket.removeAllListeners();
       socket.on("error", () => {});

@@ -185,7 +185,13 @@ describe("QUIC readers under noise", () => {
     for (let n = 0; n < 20_000; n++) {
       const noise = random(2) === 0 ? payload(random) : bytes(random, 60);
       try {
-        readFrames(noise, (n % 3) as PacketNumberSpace, n % 2 === 0 ? "client" : "server", handler, new Float64Array(64));
+        readFrames(
+          noise,
+          (n % 3) as PacketNumberSpace,
+          n % 2 === 0 ? "client" : "server",
+          handler,
+          new Float64Array(64),
+        );
       } catch (error) {
         expect(error).toBeInstanceOf(TransportError);
         expect([TransportErrorCode.FRAME_ENCODING_ERROR, TransportErrorCode.PROTOCOL_VIOLATION]).toContain(

@@ -135,7 +135,8 @@ describe("frames", () => {
 
   it("says whether a packet must be acknowledged", () => {
     const recorder = new FrameRecorder();
-    const elicits = (hex: string): boolean => readFrames(bytes(hex), Space.application, "client", recorder, new Float64Array(64));
+    const elicits = (hex: string): boolean =>
+      readFrames(bytes(hex), Space.application, "client", recorder, new Float64Array(64));
     expect(elicits("0207000000")).toBe(false);
     expect(elicits("000000")).toBe(false);
     expect(elicits("1c000000")).toBe(false);
