@@ -162,8 +162,10 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
       },
     };
     socket.on("message", (datagram) => {
-      this.#silence.heard(performance.now());
+      const { largestReceived } = this.#connection;
       this.#pump.receive(datagram);
+      // Anyone can send a datagram, and one that ends the connection is no sign of life.
+      if (this.#connection.largestReceived > largestReceived) this.#silence.heard(performance.now());
     });
     socket.on("error", (error) => this.#refused(error));
     this.wake();

@@ -217,6 +217,7 @@ export function refused(
 /** Two regions, 192.0.2.x and 198.51.100.x; a rotation goes to the next address in turn. */
 export class FakeAddresses implements AddressSource {
   readonly rotations: { connIndex: number; why: Rotation }[] = [];
+  networkChanged: () => void = () => {};
   /** What `assign` rejects with instead. */
   failure: Error | undefined;
   readonly size: number;

@@ -1,15 +1,12 @@
-/** The connector against the mock edge: registration rows of the conformance list, replacing, draining, health. */
+/** The connector against the mock edge: replacing, draining, health. How it registers and reconnects: scenarios/. */
 import { once } from "node:events";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
 import { connect, type ConnectOptions, type Tunnel } from "../../src/index.ts";
 import type { EdgeProtocol } from "../../src/types.ts";
-import { type Fault, type MockEdge, type MockEdgeOptions, startMockEdge } from "../../src/mock-edge/index.ts";
+import { type MockEdge, type MockEdgeOptions, startMockEdge } from "../../src/mock-edge/index.ts";
 
 interface Rig {
   readonly edge: MockEdge;
-  readonly lines: [level: string, message: string, fields: Record<string, unknown>][];
   readonly connect: (options?: Partial<ConnectOptions>) => Promise<Tunnel>;
 }
 
@@ -21,16 +18,9 @@ async function withMockEdge(
 ): Promise<void> {
   const edge = await startMockEdge(options);
   const tunnels: Tunnel[] = [];
-  const lines: Rig["lines"] = [];
-  const at =
-    (level: string) =>
-    (message: string, fields: object = {}): void => {
-      lines.push([level, message, { ...fields }]);
-    };
   try {
     await run({
       edge,
-      lines,
       connect: async (overrides = {}) => {
         const tunnel = await connect({
           token: edge.issueToken(),
@@ -38,7 +28,6 @@ async function withMockEdge(
           cacert: edge.caPem,
           protocol,
           origin: () => new Response("served"),
-          logger: { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") },
           ...overrides,
         });
         tunnels.push(tunnel);
@@ -55,148 +44,7 @@ describe.concurrent.each(["http2", "quic"] as const)("over %s", (protocol) => {
   const withEdge = (run: (rig: Rig) => Promise<void>, options?: MockEdgeOptions) =>
     withMockEdge(protocol, run, options);
 
-  describe.concurrent("registration", () => {
-    it("of four connections: index 0 first, one client, all features", () =>
-      withEdge(async ({ edge, connect }) => {
-        const tunnel = await connect();
-        await edge.registered(4);
-        const indexes = edge.registrations.map(({ connIndex }) => connIndex);
-        expect(indexes[0]).toBe(0);
-        expect([...indexes].sort((a, b) => a - b)).toEqual([0, 1, 2, 3]);
-        expect(new Set(edge.registrations.map(({ clientId }) => clientId))).toEqual(new Set([tunnel.connectorId]));
-        const [first] = edge.registrations;
-        expect([...(first?.features ?? [])].sort()).toEqual([
-          "allow_remote_config",
-          "management_logs",
-          "serialized_headers",
-          "support_datagram_v2",
-          "support_quic_eof",
-        ]);
-        expect(first).toMatchObject({ credentials: "valid", originLocalIp: "127.0.0.1", numPreviousAttempts: 0 });
-        expect(first?.arch).toMatch(/^[a-z]+_[a-z0-9]+$/);
-      }));
-
-    it("of four connections with one address is clamped", () =>
-      withEdge(async ({ edge, lines, connect }) => {
-        await connect({ edge: edge.edgeAddress });
-        expect(edge.connections).toHaveLength(1);
-        expect(lines.filter(([, message]) => /\b4\b.*\b1\b/.test(message))).toHaveLength(1);
-      }));
-
-    it("tells the local configuration on index 0 alone, where the tunnel is not managed remotely", () =>
-      withEdge(
-        async ({ edge, connect }) => {
-          await connect({ origin: "http://localhost:1" });
-          await edge.registered(4);
-          await edge.until(() => edge.localConfigurations.length > 0);
-          expect(edge.localConfigurations.map(({ connIndex }) => connIndex)).toEqual([0]);
-          expect(JSON.parse(edge.localConfigurations[0]?.config ?? "")).toEqual({
-            __configuration_flags: { protocol },
-            ingress: [{ service: "http://localhost:1", originRequest: {} }],
-            "warp-routing": {},
-          });
-        },
-        { remotelyManaged: false },
-      ));
-
-    const faults: Fault[] = [
-      { kind: "malformed" },
-      { kind: "control", serve: (channel) => channel.end() },
-      { kind: "duplicate" },
-      { kind: "exception", reason: "overloaded" },
-      { kind: "refuse", cause: "later", shouldRetry: true, retryAfterMs: 50 },
-      { kind: "never-answer" },
-      { kind: "uuid-length", length: 15 },
-      { kind: "unknown-result" },
-      { kind: "end-control-stream" },
-      { kind: "reset-control-stream" },
-      { kind: "drop" },
-    ];
-    const tcpFaults: Fault[] = [
-      { kind: "close-at-accept" },
-      { kind: "raw", serve: (socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n") },
-    ];
-    it.each(protocol === "http2" ? [...tcpFaults, ...faults] : faults)(
-      "is tried again after $kind, and nothing of the failed one is left",
-      (fault) =>
-        withEdge(async ({ edge, lines, connect }) => {
-          edge.fail(fault);
-          await connect({ haConnections: 1, rpcTimeout: 300 });
-          expect(lines.filter(([, message]) => /^Retrying connection in up to [23]s$/.test(message))).toHaveLength(1);
-          // Of the failed attempt nothing is left; the mock edge keeps its end of a closed one for a moment.
-          await edge.until(() => edge.connections.length === 1);
-          expect(edge.connections[0]?.state).toBe("registered");
-        }),
-    );
-
-    it("is tried again with an edge whose certificate is not trusted, as often as it takes", () =>
-      withEdge(async ({ edge, lines, connect }) => {
-        edge.useCertificate("wrong-name");
-        const attempt = connect({ haConnections: 1 });
-        await expect
-          .poll(() => lines.some(([, message]) => message.startsWith("Retrying")), { timeout: 5_000 })
-          .toBe(true);
-        expect(lines.find(([, message]) => message.startsWith("Retrying"))?.[2].error).toMatch(/certificate/);
-        edge.useCertificate("valid");
-        await attempt;
-      }));
-
-    it("with the only address refusing does not spin", () =>
-      withEdge(async ({ edge, lines, connect }) => {
-        const blocker = createServer();
-        blocker.listen(0, "127.0.0.1");
-        await once(blocker, "listening");
-        const { port } = blocker.address() as AddressInfo;
-        await new Promise((resolve) => blocker.close(resolve));
-        const abort = new AbortController();
-        const attempt = connect({ edge: `127.0.0.1:${port}`, signal: abort.signal });
-        await expect.poll(() => lines.some(([level]) => level === "warn"), { timeout: 5_000 }).toBe(true);
-        // Hundreds of turns of the loop in which another attempt could have been made.
-        for (let i = 0; i < 500; i++) await new Promise((resolve) => setImmediate(resolve));
-        expect(lines.filter(([level]) => level === "warn").length).toBeLessThan(4);
-        abort.abort();
-        await expect(attempt).rejects.toMatchObject({ name: "AbortError" });
-        expect(edge.registrations).toEqual([]);
-      }));
-  });
-
-  describe.concurrent("a control stream that ends after the registration", () => {
-    it.each([{ kind: "end-control-after" }, { kind: "reset-control-after" }] as const)(
-      "($kind) costs no request, and the connection is replaced before it goes",
-      (fault) =>
-        withEdge(async ({ edge, connect }) => {
-          edge.fail(fault);
-          const tunnel = await connect({ haConnections: 1 });
-          const [old] = edge.connections;
-          let replaced = false;
-          tunnel.once("disconnected", (_info, error) => {
-            expect(error).toBeUndefined();
-            replaced = true;
-          });
-          // The replacement is spread over two seconds; the test's own time limit ends a loop that it never ends.
-          while (!replaced) expect(await (await edge.fetch("/")).text()).toBe("served");
-          await expect.poll(() => edge.connections).not.toContain(old);
-          expect(edge.connections.map(({ state }) => state)).toEqual(["registered"]);
-        }),
-    );
-  });
-
   describe.concurrent("a lost connection", () => {
-    it("comes back with its index, and the others serve on", () =>
-      withEdge(async ({ edge, connect }) => {
-        const tunnel = await connect();
-        await edge.registered(4);
-        const lost = new Promise((resolve) => tunnel.once("disconnected", (info, error) => resolve([info, error])));
-        const retrying = new Promise((resolve) => tunnel.once("retrying", (info, delayMs) => resolve([info, delayMs])));
-        await expect.poll(() => tunnel.connections.every(({ state }) => state === "registered")).toBe(true);
-        const back = new Promise((resolve) => tunnel.once("registered", resolve));
-        edge.dropConnections({ connIndex: 2 });
-        expect(await lost).toMatchObject([{ connIndex: 2 }, { code: "ERR_UNDERPASS_CONNECTION_LOST" }]);
-        expect(await retrying).toMatchObject([{ connIndex: 2 }, expect.any(Number)]);
-        expect(await (await edge.fetch("/")).text()).toBe("served");
-        expect(await back).toMatchObject({ connIndex: 2, state: "registered" });
-      }));
-
     // QUIC has no GOAWAY.
     it.runIf(protocol === "http2")(
       "that the edge takes its leave of is replaced before it goes, and finishes what it serves",

@@ -104,6 +104,23 @@ describe("silence", () => {
     expect([pair.client.state, pair.server.state]).toEqual(["connected", "connected"]);
   });
 
+  it.each([100, 250, 500, 750])(
+    "of four seconds ends no connection with a limit of five (from %i ms after a PING on)",
+    (since) => {
+      let cut = false;
+      const pair = connected({
+        client: { maxIdleTimeout: 5_000, keepAlive: 1_000 },
+        link: (datagram) => (cut ? undefined : datagram),
+      });
+      pair.run(3_000 + since);
+      cut = true;
+      pair.run(4_000);
+      cut = false;
+      pair.run(10_000);
+      expect([pair.client.state, pair.server.state]).toEqual(["connected", "connected"]);
+    },
+  );
+
   it("is noticed by the side that sends into it", () => {
     let cut = false;
     const pair = connected({

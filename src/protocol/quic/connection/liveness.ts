@@ -4,6 +4,12 @@
  */
 import { HANDSHAKE_IDLE_TIMEOUT, HANDSHAKE_TIMEOUT } from "../limits.ts";
 
+/**
+ * How much more often than at rest a peer is asked that has not answered: a network that was away for a moment and is back has to
+ * be noticed before either side's idle time is over.
+ */
+const UNANSWERED = 5;
+
 export interface LivenessOptions {
   /** What we announced; 0 = none. */
   readonly maxIdleTimeout: number;
@@ -67,7 +73,9 @@ export class Liveness {
   keepAliveDeadline(pto: number): number | undefined {
     const { keepAlive } = this.#options;
     if (keepAlive === undefined || this.#handshaking) return undefined;
-    return (this.#pingedAt ?? this.#receivedAt) + Math.max(keepAlive, 1.5 * pto);
+    return this.#pingedAt === undefined
+      ? this.#receivedAt + Math.max(keepAlive, 1.5 * pto)
+      : this.#pingedAt + Math.max(keepAlive / UNANSWERED, 1.5 * pto);
   }
 
   onKeepAlive(now: number): void {
