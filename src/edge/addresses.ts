@@ -33,7 +33,7 @@ interface Region {
 }
 
 export interface Rotation {
-  /** The address could not be reached, as opposed to: this connection wants another one. */
+  /** The address could not be reached, as opposed to: this connection wants another one. Another region is best then, too. */
   readonly connectivityError: boolean;
   /** The next address is best of another region: the edge here has a connection of this connector already, or fell silent. */
   readonly otherRegion?: boolean;
@@ -176,7 +176,9 @@ export function createAddressPool(
       if (kept === undefined) return;
       const { slot, region } = kept;
       slot.user = undefined;
-      unwanted.set(connIndex, { address: slot.address, region: otherRegion === true ? region : undefined });
+      // Of a region that is down each address fails, and it has the most to spare: the next try goes elsewhere.
+      const elsewhere = otherRegion === true || connectivityError;
+      unwanted.set(connIndex, { address: slot.address, region: elsewhere ? region : undefined });
       const { family } = slot.address;
       if (!connectivityError || region.secondary.length === 0) return;
       if (family !== region.primary[0]?.address.family) {

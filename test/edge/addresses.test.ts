@@ -127,6 +127,16 @@ describe("rotation", () => {
   });
 });
 
+describe("a region that can't be reached", () => {
+  it.each([1, 2, 3, 4, 5])("is left after one failure, though it has the most to spare (seed %i)", (seed) => {
+    const pool = createAddressPool([v4(0, 9), v4(1, 4)], "auto", seeded(seed));
+    for (const connIndex of [0, 1, 2, 3]) {
+      if (regionOf(pool.assign(connIndex, 0)) === 0) pool.rotate(connIndex, { connectivityError: true }, 0);
+      expect(regionOf(pool.assign(connIndex, 0))).toBe(1);
+    }
+  });
+});
+
 describe("families under auto", () => {
   const regions = (): EdgeAddress[][] => [[...v6(0, 4), ...v4(0, 4)]];
 
