@@ -2,6 +2,7 @@
 import type { TunnelConfig } from "../config/tunnel-config.ts";
 import { AddressTokens } from "../edge/address-tokens.ts";
 import { edgeProxyOf } from "../config/edge-proxy.ts";
+import { DatagramSizes } from "../edge/datagram-sizes.ts";
 import { DialError } from "../edge/errors.ts";
 import { dialHttp2 } from "../edge/http2.ts";
 import type { EdgeProxy } from "../edge/proxy-socket.ts";
@@ -118,7 +119,7 @@ function quicDial(
   logger: Logger,
 ): Dial {
   const bind = edgeBindAddress === undefined ? {} : { bindAddress: edgeBindAddress };
-  const settings = { ...bind, pmtuDiscovery: !quicDisablePmtuDiscovery, budget, logger };
+  const settings = { ...bind, sizes: new DatagramSizes(!quicDisablePmtuDiscovery), budget, logger };
   /** By the index of the connection: the edge, and what stands between, know it again (wire § 5.1). */
   const ports = new Map<number, number>();
   const tokens = new AddressTokens();

@@ -5,11 +5,14 @@
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 
-/** Of IPv6 in Ethernet's 1500 bytes, with some room for a tunnel's header; cloudflared's own. */
-const LARGEST_TRIED = 1452;
+/** Headers of IP and UDP. */
+const IPV4_HEADERS = 28;
+const IPV6_HEADERS = 48;
 
-const IPV4_AND_UDP_HEADERS = 28;
-const IPV6_AND_UDP_HEADERS = 48;
+/** Of Ethernet's 1,500 bytes with room for a tunnel's header, such as PPPoE's. */
+const LARGEST_PACKET = 1480;
+/** Carried by every path of IPv6 (RFC 8200 § 5), and in practice by every one of IPv4. */
+const PACKET_OF_EVERY_PATH = 1280;
 
 export interface LinkSources {
   interfaces(): ReturnType<typeof networkInterfaces>;
@@ -22,22 +25,19 @@ const thisMachine: LinkSources = {
   readMtu: (name) => readFileSync(`/sys/class/net/${name}/mtu`, "utf8"),
 };
 
-/**
- * The largest datagram to try on a path that begins at this machine's `localAddress`; 0 = try none but those that every path carries,
- * because nobody tells what the interface carries (only Linux does).
- */
+/** The largest datagram to try on a path that begins at this machine's `localAddress`. Only Linux tells what an interface carries. */
 export function largestDatagramToTry(localAddress: string, sources: LinkSources = thisMachine): number {
-  return Math.min(LARGEST_TRIED, largestWholeDatagram(localAddress, sources) ?? 0);
+  const packet = Math.min(LARGEST_PACKET, linkMtu(localAddress, sources) ?? PACKET_OF_EVERY_PATH);
+  return packet - (localAddress.includes(":") ? IPV6_HEADERS : IPV4_HEADERS);
 }
 
-function largestWholeDatagram(localAddress: string, sources: LinkSources): number | undefined {
+function linkMtu(localAddress: string, sources: LinkSources): number | undefined {
   const named = Object.entries(sources.interfaces());
   const [name] = named.find(([, addresses]) => addresses?.some(({ address }) => address === localAddress)) ?? [];
   if (name === undefined) return undefined;
   try {
-    const mtu = Number(sources.readMtu(name));
-    const headers = localAddress.includes(":") ? IPV6_AND_UDP_HEADERS : IPV4_AND_UDP_HEADERS;
-    return Number.isInteger(mtu) && mtu > headers ? mtu - headers : undefined;
+    const mtu = Number.parseInt(sources.readMtu(name), 10);
+    return mtu > 0 ? mtu : undefined;
   } catch {
     return undefined;
   }

@@ -28,7 +28,7 @@ import type {
 } from "../types.ts";
 import { DialError, EdgeConnectionError } from "./errors.ts";
 import { type IncomingHead, IncomingStream } from "./quic-incoming-stream.ts";
-import { largestDatagramToTry } from "./link-mtu.ts";
+import type { DatagramSizes } from "./datagram-sizes.ts";
 import { openClientSocket, QuicPump, sender } from "./quic-socket.ts";
 import { QuicEdgeStream, type QuicStreamHost, streamChannel } from "./quic-stream.ts";
 import type { QuicTls } from "./quic-tls.ts";
@@ -59,8 +59,7 @@ export interface QuicDialOptions {
   /** That the edge gave to a former connection, for a next one to this address (RFC 9000 § 8.1.3). */
   readonly token?: Buffer | undefined;
   readonly onNewToken?: (token: Buffer) => void;
-  /** Larger datagrams than every path carries are tried. Default true. */
-  readonly pmtuDiscovery?: boolean;
+  readonly sizes: DatagramSizes;
   readonly signal: AbortSignal;
   readonly budget: MemoryBudget;
   readonly logger: Logger;
@@ -91,6 +90,8 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
   readonly #connection: QuicConnection;
   readonly #pump: QuicPump;
   readonly #logger: Logger;
+  /** The system says that a datagram was too large for the path. */
+  readonly #onTooBig: () => void;
   readonly #silence = new SilenceWatch({ limitMs: SILENCE_MS, onChange: (silent) => this.onSilence(silent) });
   readonly #ready: Promise<void>;
   #resolveReady!: () => void;
@@ -103,7 +104,7 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
   #control: ByteChannel | undefined;
 
   constructor(socket: dgram.Socket, options: QuicDialOptions) {
-    const { address } = options;
+    const { address, sizes } = options;
     const local = socket.address();
     this.#logger = options.logger;
     this.connIndex = options.connIndex;
@@ -138,16 +139,19 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
         handshakeIdleTimeout: HANDSHAKE_IDLE_MS,
         handshakeTimeout: HANDSHAKE_LIMIT_MS,
         maxDatagramFrameSize: MAX_DATAGRAM_FRAME,
-        maxMtu: options.pmtuDiscovery === false ? 0 : largestDatagramToTry(local.address),
+        maxMtu: sizes.largest(address.ip, local.address, performance.now()),
       },
       performance.now(),
     );
+    this.#onTooBig = () => sizes.onTooBig(address.ip, performance.now());
+    const unfollow = sizes.follow(address.ip, () => this.#connection.onTooBig());
     const told = (error: Error | null): void => this.#refused(error);
     const listener = () => {
       const { searchesMtu, state } = this.#connection;
       return state === "handshaking" || searchesMtu ? told : undefined;
     };
     this.#pump = new QuicPump(this.#connection, sender(socket, listener), () => {
+      unfollow();
       socket.close();
       this.#resolveSocketClosed();
     });
@@ -291,7 +295,7 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
   /** An ICMP message that nobody listens there is worth a look at another address; once there is a connection, anyone may have sent it. */
   #refused(error: Error | null): void {
     if (error === null || !("code" in error)) return;
-    if (error.code === "EMSGSIZE") this.#connection.onTooBig();
+    if (error.code === "EMSGSIZE") this.#onTooBig();
     if (this.#connection.state !== "handshaking" || error.code !== "ECONNREFUSED") return;
     this.#rejectReady(new Error("nothing listens there", { cause: error }));
     void this.close({ kind: "error", error });

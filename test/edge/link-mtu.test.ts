@@ -2,6 +2,7 @@
 import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
 import dgram from "node:dgram";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { DatagramSizes } from "../../src/edge/datagram-sizes.ts";
 import { largestDatagramToTry } from "../../src/edge/link-mtu.ts";
 import { dialQuic } from "../../src/edge/quic.ts";
 import { openServerSocket, QuicServerSocket } from "../../src/edge/quic-socket.ts";
@@ -35,20 +36,20 @@ describe("what an interface carries whole", () => {
   const tried = (text: string, local = address): number =>
     largestDatagramToTry(local, { interfaces, readMtu: (name) => (name === "wg0" ? text : "") });
 
-  it("is its MTU without the headers of IP and UDP, and never more than 1,452", () => {
+  it("is its MTU without the headers of IP and UDP, and never more than 1,480 bytes with them", () => {
     expect(tried("1420\n")).toBe(1392);
     expect(tried("1420\n", "2001:db8::7")).toBe(1372);
-    expect(tried("1500\n")).toBe(1452);
-    expect(tried("65536\n")).toBe(1452);
+    expect([tried("1500\n"), tried("65536\n")]).toEqual([1452, 1452]);
+    expect(tried("1500\n", "2001:db8::7")).toBe(1432);
   });
 
-  it("is unknown where nobody tells, and where the address is no interface's", () => {
-    expect(tried("1500", "0.0.0.0")).toBe(0);
-    expect([tried(""), tried("-5"), tried("many")]).toEqual([0, 0, 0]);
+  it("is what every path carries where nobody tells, and where the address is no interface's", () => {
+    expect([tried("1500", "0.0.0.0"), tried("1500", "::")]).toEqual([1252, 1232]);
+    expect([tried(""), tried("-5"), tried("many")]).toEqual([1252, 1252, 1252]);
     const readMtu = () => {
       throw new Error("ENOENT");
     };
-    expect(largestDatagramToTry(address, { interfaces, readMtu })).toBe(0);
+    expect(largestDatagramToTry(address, { interfaces, readMtu })).toBe(1252);
   });
 
   it.runIf(process.platform === "linux")("is told by Linux", () => {
@@ -57,7 +58,7 @@ describe("what an interface carries whole", () => {
 });
 
 /** A connection to a server that takes whatever comes; `largest` tells what came since it was last asked. */
-async function dial(pmtuDiscovery?: boolean): Promise<{ edge: EdgeConnection; largest: () => number }> {
+async function dial(sizes = new DatagramSizes(true)): Promise<{ edge: EdgeConnection; largest: () => number }> {
   const authority = createAuthority();
   const leaf = authority.issue({ dnsNames: ["quic.cftunnel.com"] });
   const socket = await openServerSocket("127.0.0.1", 0);
@@ -99,7 +100,7 @@ async function dial(pmtuDiscovery?: boolean): Promise<{ edge: EdgeConnection; la
     signal: AbortSignal.timeout(10_000),
     budget: createMemoryBudget(1 << 20),
     logger: { debug() {}, info() {}, warn() {}, error() {} },
-    ...(pmtuDiscovery === undefined ? {} : { pmtuDiscovery }),
+    sizes,
   });
   closers.push(() => edge.close({ kind: "shutdown" }));
   const largest = (): number => {
@@ -127,7 +128,7 @@ describe.runIf(process.platform === "linux")("a QUIC connection's datagrams", ()
   });
 
   it("stay at what every path carries where discovery is off", async () => {
-    expect(await fill(await dial(false))).toBe(1200);
+    expect(await fill(await dial(new DatagramSizes(false)))).toBe(1200);
   });
 
   it("shrink for good when the system hears of a router that one was too large", async () => {
@@ -138,5 +139,33 @@ describe.runIf(process.platform === "linux")("a QUIC connection's datagrams", ()
     client.emit("error", Object.assign(new Error("recvmsg EMSGSIZE"), { code: "EMSGSIZE" }));
     await fill(dialled);
     expect(await fill(dialled)).toBe(1200);
+  });
+
+  it("stay small on the other connections to that address, too: of what they send the system tells nothing", async () => {
+    const sizes = new DatagramSizes(true);
+    const dialled = await dial(sizes);
+    expect(await fill(dialled)).toBe(1452);
+    sizes.onTooBig("192.0.2.1", performance.now());
+    expect(await fill(dialled)).toBe(1452);
+    sizes.onTooBig("127.0.0.1", performance.now());
+    await fill(dialled);
+    expect(await fill(dialled)).toBe(1200);
+    expect(await fill(await dial(sizes))).toBe(1200);
+  });
+});
+
+describe("a narrow path", () => {
+  it("is forgotten when the system has forgotten it, and nobody is told who does not care any more", () => {
+    const sizes = new DatagramSizes(true, () => 1452);
+    const told: string[] = [];
+    const unfollow = sizes.follow("192.0.2.1", () => told.push("a"));
+    sizes.follow("192.0.2.1", () => told.push("b"));
+    sizes.onTooBig("192.0.2.1", 0);
+    unfollow();
+    sizes.onTooBig("192.0.2.1", 1_000);
+    expect(told).toEqual(["a", "b", "b"]);
+    const at = (now: number): number => sizes.largest("192.0.2.1", "127.0.0.1", now);
+    expect([at(2_000), at(600_000), at(700_000)]).toEqual([0, 0, 1452]);
+    expect(sizes.largest("192.0.2.2", "127.0.0.1", 2_000)).toBe(1452);
   });
 });

@@ -1,6 +1,7 @@
 /** Streams as no edge of ours would open them, over real sockets. */
 import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
 import { afterEach, expect, it } from "vitest";
+import { DatagramSizes } from "../../src/edge/datagram-sizes.ts";
 import { dialQuic, type QuicEdge } from "../../src/edge/quic.ts";
 import { openServerSocket, type QuicPump, QuicServerSocket } from "../../src/edge/quic-socket.ts";
 import { createQuicTls } from "../../src/edge/quic-tls.ts";
@@ -56,6 +57,7 @@ async function start(): Promise<Peers> {
     address: { ip: "127.0.0.1", port: socket.address().port, family: 4 },
     tls: await createQuicTls({ cacert: authority.certPem, postQuantum: false }),
     bindPort: 0,
+    sizes: new DatagramSizes(true),
     signal: AbortSignal.timeout(10_000),
     budget,
     logger: { debug() {}, info() {}, warn() {}, error() {} },

@@ -2,6 +2,7 @@
 import dgram from "node:dgram";
 import { once } from "node:events";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { DatagramSizes } from "../../src/edge/datagram-sizes.ts";
 import { dialQuic } from "../../src/edge/quic.ts";
 import { openClientSocket, sender } from "../../src/edge/quic-socket.ts";
 import { createQuicTls } from "../../src/edge/quic-tls.ts";
@@ -104,6 +105,7 @@ describe("a dial that is given up", () => {
         address: { ip: "127.0.0.1", port: peer.address().port, family: 4 },
         tls,
         bindPort: 0,
+        sizes: new DatagramSizes(true),
         signal: controller.signal,
         budget: createMemoryBudget(1 << 20),
         logger: { debug() {}, info() {}, warn() {}, error() {} },

@@ -2,6 +2,7 @@
 import dgram from "node:dgram";
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DatagramSizes } from "../../src/edge/datagram-sizes.ts";
 import { dialQuic, type QuicEdge } from "../../src/edge/quic.ts";
 import { createQuicTls } from "../../src/edge/quic-tls.ts";
 import { type MockEdge, startMockEdge } from "../../src/mock-edge/index.ts";
@@ -29,6 +30,7 @@ async function dial(): Promise<QuicEdge> {
     address: { ip, port: Number(port), family: 4 },
     tls: await createQuicTls({ cacert: edge.caPem, postQuantum: false }),
     bindPort: 0,
+    sizes: new DatagramSizes(true),
     signal: AbortSignal.timeout(10_000),
     budget: createMemoryBudget(256 << 20),
     logger: silent,
@@ -116,6 +118,7 @@ describe("a QUIC connection to the edge", () => {
       address: { ip: "127.0.0.1", port, family: 4 },
       tls: await createQuicTls({ cacert: edge.caPem, postQuantum: false }),
       bindPort: 0,
+      sizes: new DatagramSizes(true),
       signal: AbortSignal.timeout(3_000),
       budget: createMemoryBudget(1 << 20),
       logger: silent,

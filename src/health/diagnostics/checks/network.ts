@@ -2,6 +2,7 @@
 import net from "node:net";
 import { edgeProxyOf } from "../../../config/edge-proxy.ts";
 import type { TunnelConfig } from "../../../config/tunnel-config.ts";
+import { DatagramSizes } from "../../../edge/datagram-sizes.ts";
 import { systemResolvers } from "../../../edge/resolvers.ts";
 import { dialHttp2 } from "../../../edge/http2.ts";
 import { dialQuic } from "../../../edge/quic.ts";
@@ -32,6 +33,7 @@ export function networkPeers(options: NetworkOptions): CheckPeers {
   const quicTls = createQuicTls({ cacert, postQuantum }, env);
   quicTls.catch(() => {});
   const budget = createMemoryBudget();
+  const sizes = new DatagramSizes(false);
   const common = {
     connIndex: 0,
     budget,
@@ -51,7 +53,7 @@ export function networkPeers(options: NetworkOptions): CheckPeers {
       return `TLS verified for h2.cftunnel.com${edgeProxy === undefined ? "" : ", through the edge proxy"}`;
     },
     dialQuic: async (address, signal) => {
-      await hangUp(await dialQuic({ ...common, address, signal, tls: await quicTls, bindPort: 0 }));
+      await hangUp(await dialQuic({ ...common, address, signal, tls: await quicTls, bindPort: 0, sizes }));
       return "TLS verified for quic.cftunnel.com";
     },
     ask: (url, signal) => ask(url, options, signal),
