@@ -79,7 +79,10 @@ export class EdgeAddresses implements AddressSource {
 
   rotate(connIndex: number, why: Rotation): void {
     const connectivityError = why === "unreachable";
-    if (connectivityError) this.#dialFailures++;
+    if (connectivityError) {
+      this.#dialFailures++;
+      this.#routes.dialFailed();
+    }
     const otherRegion = why === "duplicate" || why === "silent";
     this.#current?.pool.rotate(connIndex, { connectivityError, otherRegion }, performance.now());
   }

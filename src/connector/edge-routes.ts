@@ -30,6 +30,8 @@ export interface EdgeRoutesOptions {
 
 export class EdgeRoutes {
   readonly #options: EdgeRoutesOptions;
+  /** Something has failed: until then one family is taken for reachable, which costs the start nothing. */
+  #inDoubt = false;
   /** Undefined until they are needed, and in another network. */
   #prefixes: readonly Nat64Prefix[] | undefined;
   readonly #nat64 = new SharedTask((signal) => this.#findNat64(signal));
@@ -44,7 +46,12 @@ export class EdgeRoutes {
   }
 
   networkChanged(): void {
+    this.#inDoubt = true;
     this.#prefixes = undefined;
+  }
+
+  dialFailed(): void {
+    this.#inDoubt = true;
   }
 
   /**
@@ -62,11 +69,12 @@ export class EdgeRoutes {
     }
     const all = regions.flat();
     const has = (family: 4 | 6): boolean => all.some((address) => address.family === family);
-    if (!has(4)) return everywhere;
+    if (!has(4) || (!has(6) && !this.#inDoubt)) return everywhere;
     const { hasRoute: isRouted = hasRoute } = this.#options;
     const check = (family: 4 | 6): Promise<boolean> =>
       isRouted(all.find((address) => address.family === family) ?? ANYWHERE[family]);
     const v4 = await check(4);
+    this.#inDoubt = !v4;
     if (v4 && !has(6)) return everywhere;
     const v6 = await check(6);
     if (!v4 && v6 && (await this.#needsNat64(regions, signal))) translated();

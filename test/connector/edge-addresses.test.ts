@@ -397,6 +397,8 @@ describe("families", () => {
   it("on a network with IPv6 alone include what its NAT64 makes of IPv4 addresses", async () => {
     const { addresses, lines, resolvers, routes } = rig(new FakeResolvers(REGIONS));
     routes[4] = false;
+    await addresses.assign(0, signal);
+    addresses.rotate(0, "unreachable");
     resolvers.aaaas = ["64:ff9b::c000:aa", "64:ff9b::c000:ab"];
     const found = await assignAll(addresses, 4);
     expect(found.map(({ family }) => family)).toEqual([6, 6, 6, 6]);
@@ -419,10 +421,15 @@ describe("families", () => {
     const { addresses, resolvers, routes } = rig(new FakeResolvers(), { edge: ["192.0.2.1:7844"] });
     routes[4] = false;
     expect((await addresses.assign(0, signal)).ip).toBe("192.0.2.1");
+    // Nothing is asked before a dial has failed.
+    expect(resolvers.asked).toEqual([]);
+    addresses.rotate(0, "unreachable");
+    expect((await addresses.assign(0, signal)).ip).toBe("192.0.2.1");
     expect(resolvers.asked).toEqual(["aaaa ipv4only.arpa"]);
     resolvers.system = "silent";
     const other = rig(resolvers, { edge: ["192.0.2.1:7844"] });
     other.routes[4] = false;
+    other.addresses.rotate(0, "unreachable");
     const assigning = other.addresses.assign(0, signal);
     await vi.advanceTimersByTimeAsync(3_000);
     expect((await assigning).ip).toBe("192.0.2.1");
