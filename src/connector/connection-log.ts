@@ -73,7 +73,7 @@ export class ConnectionLog {
 
   /** How a connection fared that is gone. */
   ended({ connIndex, connectionId, protocol, edgeAddress, location, ...report }: ConnectionInfo): void {
-    const { ageMs, requests, resets, roundTripMs, reconnects } = report;
+    const { ageMs, requests, resets, roundTripMs } = report;
     this.#logger.debug("Connection ended", {
       connIndex,
       connection: connectionId,
@@ -84,7 +84,6 @@ export class ConnectionLog {
       requests,
       resets,
       roundTripMs,
-      reconnects,
     });
   }
 

@@ -1,6 +1,7 @@
 /** What one connection index has been through since the tunnel was started, whatever transport connections it had. */
 import { UnderpassError } from "../errors.ts";
-import type { ConnectionReport } from "./api.ts";
+import type { EdgeConnection } from "../types.ts";
+import type { ConnectionInfo, ConnectionReport } from "./api.ts";
 import type { RegisteredConnection } from "./connection.ts";
 
 export class SlotRecord {
@@ -38,8 +39,8 @@ export class SlotRecord {
     }
     const lastError = this.#lastError;
     return {
-      roundTripMs: connection?.edge.roundTripMs,
-      ageMs: connection === undefined ? undefined : Math.round(performance.now() - connection.registeredAt),
+      roundTripMs: connection === undefined ? undefined : roundTripOf(connection.edge),
+      ageMs: connection === undefined ? undefined : ageOf(connection),
       activeStreams,
       requests,
       resets,
@@ -47,6 +48,36 @@ export class SlotRecord {
       lastError: lastError === undefined ? undefined : { code: codeOf(lastError), message: lastError.message },
     };
   }
+}
+
+/** A connection that is gone: its own numbers, not those of its index. */
+export function endedInfo(connection: RegisteredConnection): ConnectionInfo {
+  const { edge, connectionId, location, requests } = connection;
+  const { connIndex, protocol, remoteAddress, openStreams, resets } = edge;
+  return {
+    connIndex,
+    state: "closed",
+    protocol,
+    edgeAddress: remoteAddress,
+    connectionId,
+    location,
+    roundTripMs: roundTripOf(edge),
+    ageMs: ageOf(connection),
+    activeStreams: openStreams,
+    requests,
+    resets,
+    reconnects: 0,
+    lastError: undefined,
+  };
+}
+
+/** To the hundredth: more is noise. */
+function roundTripOf({ roundTripMs }: EdgeConnection): number | undefined {
+  return roundTripMs === undefined ? undefined : Math.round(roundTripMs * 100) / 100;
+}
+
+function ageOf({ registeredAt }: RegisteredConnection): number {
+  return Math.round(performance.now() - registeredAt);
 }
 
 function codeOf(error: Error): string | undefined {

@@ -12,6 +12,7 @@ import { asError, type RegistrationRefusedError } from "./errors.ts";
 import type { ConnectorParts } from "./parts.ts";
 import { Slot } from "./slot.ts";
 import type { Beside, Outlived, SlotFailure, SlotHost, SlotResult } from "./slot-host.ts";
+import { endedInfo } from "./slot-record.ts";
 
 /** Between the starts of two connections: their handshakes don't compete, and four are up within a second. */
 const STAGGER_MS = 250;
@@ -303,26 +304,6 @@ export class Supervisor implements SlotHost {
     this.#log.ended(info);
     this.#events.disconnected(info, error);
   }
-}
-
-/** Its own numbers, not those of its index. */
-function endedInfo({ edge, connectionId, location, registeredAt, requests }: RegisteredConnection): ConnectionInfo {
-  const { connIndex, protocol, remoteAddress, resets, roundTripMs } = edge;
-  return {
-    connIndex,
-    state: "closed",
-    protocol,
-    edgeAddress: remoteAddress,
-    connectionId,
-    location,
-    roundTripMs,
-    ageMs: Math.round(performance.now() - registeredAt),
-    activeStreams: edge.openStreams,
-    requests,
-    resets,
-    reconnects: 0,
-    lastError: undefined,
-  };
 }
 
 function formatAddress({ ip, port, family }: EdgeAddress): string {
