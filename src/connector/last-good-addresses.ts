@@ -63,6 +63,8 @@ export class LastGoodAddresses {
   readonly #logger: Logger;
   #writing = Promise.resolve();
   #told = false;
+  /** Why it could not be read last. */
+  #unread: string | undefined;
 
   constructor(directory: string, region: string | undefined, logger: Logger) {
     this.#directory = directory;
@@ -77,10 +79,12 @@ export class LastGoodAddresses {
     try {
       return parseLastGood(await readSmallFile(this.#path));
     } catch (error) {
-      this.#logger.debug("There are no last good addresses of the edge", {
-        file: this.#path,
-        error: asError(error).message,
-      });
+      const { message } = asError(error);
+      // Each attempt to find the edge looks here.
+      if (message !== this.#unread) {
+        this.#logger.debug("There are no last good addresses of the edge", { file: this.#path, error: message });
+      }
+      this.#unread = message;
       return undefined;
     }
   }
