@@ -39,6 +39,7 @@ interface Warning {
 }
 
 export class EdgeAddresses implements AddressSource {
+  onMore: () => void = () => {};
   readonly #options: EdgeAddressesOptions;
   readonly #isStatic: boolean;
   /** Literal addresses don't change. */
@@ -192,6 +193,7 @@ export class EdgeAddresses implements AddressSource {
     const regions = this.#routes.translate(found.regions);
     const before = this.#current;
     // Connections keep their addresses where these are still there.
+    const sizeBefore = before?.pool.size;
     const isNew = before === undefined || keyOf(found.regions) !== keyOf(before.found.regions);
     const pool = before?.pool ?? createAddressPool(regions, this.#isStatic ? "auto" : config.edgeIpVersion, random);
     if (before !== undefined && isNew) pool.update(regions);
@@ -199,6 +201,7 @@ export class EdgeAddresses implements AddressSource {
     this.#current = { pool, found, at: performance.now() };
     if (!this.#isLiteral) this.#timer.looked(found.complete);
     if (isNew && !this.#isStatic) void lastGood?.write(found.regions);
+    if (sizeBefore !== undefined && pool.size > sizeBefore) this.onMore();
   }
 
   /** False where there are none. */

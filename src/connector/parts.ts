@@ -26,6 +26,8 @@ export interface AddressSource {
   rotate(connIndex: number, why: Rotation): void;
   /** This machine's network may be another one by now: what was found out about addresses need not hold any more. */
   networkChanged?(): void;
+  /** Called when there is room for more connections than before. Set once, by whoever opens them. */
+  onMore?: () => void;
   /** Ends what goes on beside the connections. */
   close?(): void;
   /** How many connections there are addresses for; 0 before the edge was discovered. */

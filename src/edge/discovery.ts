@@ -64,8 +64,20 @@ export function orderSrv(records: readonly SrvRecord[], random: () => number): S
  */
 export async function discoverEdge(options: DiscoveryOptions): Promise<FoundEdge> {
   const name = serviceName(options.region);
-  const records = orderSrv(await lookUpService(name, options), options.random);
+  const records = usable(orderSrv(await lookUpService(name, options), options.random));
+  if (records.length === 0) throw new EdgeDiscoveryError(`SRV ${name} says that there is no edge`);
   return addressesOf(records.slice(0, REGIONS), options);
+}
+
+/** A target `.` means that there is no such service (RFC 2782); the same one twice is still one region. */
+function usable(records: readonly SrvRecord[]): SrvRecord[] {
+  const seen = new Set([""]);
+  return records.filter(({ port, target }) => {
+    const name = target.toLowerCase().replace(/\.$/, "");
+    const isNew = port !== 0 && !seen.has(name);
+    if (isNew) seen.add(name);
+    return isNew;
+  });
 }
 
 /** The same by the built-in names. */
@@ -95,8 +107,10 @@ interface RegionAddresses {
 }
 
 async function regionAddresses(srv: SrvRecord, options: DiscoveryOptions): Promise<RegionAddresses> {
-  const withPort = (found: readonly HostAddress[]): EdgeAddress[] =>
-    found.map(({ ip, family }) => ({ ip, port: srv.port, family }));
+  const withPort = (found: readonly HostAddress[]): EdgeAddress[] => {
+    const unique = new Map(found.map((address) => [address.ip, address]));
+    return [...unique.values()].map(({ ip, family }) => ({ ip, port: srv.port, family }));
+  };
   try {
     return { addresses: withPort(await lookUpAddresses(srv.target, options)), error: undefined };
   } catch (error) {

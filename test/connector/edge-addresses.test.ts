@@ -212,9 +212,11 @@ describe("a look-up that fails", () => {
     const { addresses, resolvers } = rig(new FakeResolvers(), { edge: ["127.0.0.1:1", "late.test:2"] });
     await addresses.assign(0, signal);
     expect(addresses.size).toBe(1);
+    const sizes: number[] = [];
+    addresses.onMore = () => void sizes.push(addresses.size);
     resolvers.hosts = { "late.test": ["127.0.0.2"] };
     await vi.advanceTimersByTimeAsync(70_000);
-    expect(addresses.size).toBe(2);
+    expect(sizes).toEqual([2]);
   });
 });
 

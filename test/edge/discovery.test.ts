@@ -98,6 +98,29 @@ describe("discoverEdge", () => {
     expect(call.warnings).toEqual(["SRV names only one region of the edge: all connections go there"]);
   });
 
+  it("counts a target once, an address once, and what is no service not at all", async () => {
+    const call = options({
+      srv: async () => [
+        srv("region1.test", 1),
+        srv("Region1.test.", 2),
+        srv("", 3),
+        { ...srv("region2.test", 4), port: 0 },
+        srv("region3.test", 5),
+      ],
+      addresses: async (host) => [
+        ...(addresses[host.toLowerCase().replace(/\.$/, "")] ?? []),
+        { ip: "192.0.2.3", family: 4 },
+      ],
+    });
+    const { regions } = await discoverEdge(call);
+    expect(regions.map((found) => found.map(({ ip }) => ip))).toEqual([
+      ["2001:db8::1", "192.0.2.1", "192.0.2.3"],
+      ["192.0.2.3"],
+    ]);
+    const none = options({ srv: async () => [srv("")] });
+    await expect(discoverEdge(none)).rejects.toThrow(/says that there is no edge/);
+  });
+
   it("asks 1.1.1.1 over TLS when the system's resolver fails, and goes on", async () => {
     const call = options({
       srv: () => Promise.reject(new Error("SERVFAIL")),
