@@ -19,7 +19,7 @@ import { serveEdgeCalls } from "./edge-calls.ts";
 import type { EdgeRecords } from "./edge-records.ts";
 import { AbortError, asError } from "./errors.ts";
 import { runningConfiguration } from "./local-configuration.ts";
-import { hasLeft, type Interfaces, type NetworkChange, watchNetwork } from "./network-watch.ts";
+import { type Interfaces, type NetworkChange, watchNetwork } from "./network-watch.ts";
 import { type IngressUpdate, Orchestrator } from "./orchestrator.ts";
 import type { ConnectorParts, FeaturedDial, IdentitySource } from "./parts.ts";
 import type { ProtocolDialer } from "./protocol-dialer.ts";
@@ -415,6 +415,6 @@ export class RunningTunnel implements LocalTunnel {
       appeared,
       disappeared,
     });
-    this.#supervisor.networkChanged(hasLeft(change));
+    this.#supervisor.networkChanged(change);
   }
 }

@@ -259,7 +259,7 @@ export class Slot {
       return;
     }
     const life = this.#life;
-    if (!("why" in life) || life.connection !== connection || life.why !== "silent") return;
+    if (!("why" in life) || life.connection !== connection || life.why !== "silent" || connection.controlEnded) return;
     // A replacement is not needed any more, however far it has come.
     if (life.kind === "replacing") life.attempt.abort();
     this.#retry = afterRegistration(this.#retry);

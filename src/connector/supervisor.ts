@@ -9,6 +9,7 @@ import { connectToEdge, type RegisteredConnection } from "./connection.ts";
 import { ConnectionLog } from "./connection-log.ts";
 import { Deadline, drain } from "./drain.ts";
 import { asError, type RegistrationRefusedError } from "./errors.ts";
+import { hasLeft, type NetworkChange } from "./network-watch.ts";
 import type { ConnectorParts } from "./parts.ts";
 import { Slot } from "./slot.ts";
 import type { Beside, Outlived, SlotFailure, SlotHost, SlotResult } from "./slot-host.ts";
@@ -133,15 +134,18 @@ export class Supervisor implements SlotHost {
 
   /**
    * This machine's addresses have changed. Each connection shows whether it still reaches the edge, and is replaced where it
-   * does not; who waits for another attempt need not wait any longer.
+   * does not; where there is a new address, who waits for another attempt need not wait any longer.
    */
-  networkChanged(isGone: (localAddress: string) => boolean): void {
+  networkChanged(change: NetworkChange): void {
     if (this.#stopped) return;
     this.#parts.addresses.networkChanged?.();
-    this.#slots.forEach((slot, position) => {
-      if (slot.isWaiting) this.#later(position * STAGGER_MS, () => slot.isWaiting && slot.restart());
-      else slot.suspect(isGone);
-    });
+    const isGone = hasLeft(change);
+    for (const slot of this.#slots) {
+      if (!slot.isWaiting) slot.suspect(isGone);
+      else if (change.appeared.length > 0) {
+        this.#later(slot.connIndex * STAGGER_MS, () => slot.isWaiting && slot.restart());
+      }
+    }
   }
 
   /** Drains every connection; resolves when all are closed. `deadline` may be brought forward meanwhile. Never rejects. */

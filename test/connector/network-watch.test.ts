@@ -88,12 +88,13 @@ describe("the watch", () => {
 });
 
 describe("after a change", () => {
-  const never = (): boolean => false;
+  const present = new Set(["192.0.2.1"]);
+  const appeared = { appeared: ["192.0.2.1"], disappeared: [], present };
 
   it("each connection is asked for a sign of life, and one that answers stays", () =>
     inSupervision({}, async ({ advance, edge, supervisor }) => {
       await advance(30_000);
-      supervisor.networkChanged(never);
+      supervisor.networkChanged(appeared);
       await advance(30_000);
       expect(edge.open.map(({ probes }) => probes)).toEqual([1, 1, 1, 1]);
       expect(edge.connections).toHaveLength(4);
@@ -106,7 +107,7 @@ describe("after a change", () => {
       edge.onProbe = (connection) => {
         if (connection === first || connection === second) setTimeout(() => connection.onSilence(true), 2_000);
       };
-      supervisor.networkChanged(never);
+      supervisor.networkChanged(appeared);
       await advance(2_000);
       expect(supervisor.connections.map(({ state }) => state)).toEqual([
         "silent",
@@ -131,7 +132,7 @@ describe("after a change", () => {
   it("those whose own address has gone are not even asked", () =>
     inSupervision({ haConnections: 1 }, async ({ advance, edge, logged, supervisor }) => {
       await advance(30_000);
-      supervisor.networkChanged((address) => address === "192.0.2.1");
+      supervisor.networkChanged({ appeared: [], disappeared: ["192.0.2.1"], present: new Set() });
       expect(supervisor.connections).toMatchObject([{ state: "silent" }]);
       await advance(1_500);
       expect(edge.connections).toHaveLength(2);
@@ -139,7 +140,7 @@ describe("after a change", () => {
       expect(logged("The edge does not answer")).toHaveLength(1);
     }));
 
-  it("who waits for another attempt need not wait, but for what the edge asked for", () =>
+  it("who waits for another attempt need not wait where there is a new address", () =>
     inSupervision({ retries: 1 }, async ({ addresses, advance, edge, supervisor }) => {
       let changes = 0;
       addresses.networkChanged = () => {
@@ -149,8 +150,12 @@ describe("after a change", () => {
       await advance(400_000);
       edge.onDial = () => undefined;
       const dials = edge.dials.length;
-      supervisor.networkChanged(never);
-      expect(changes).toBe(1);
+      supervisor.networkChanged({ appeared: [], disappeared: ["198.51.100.9"], present });
+      await advance(1_000);
+      // An address less is no better chance.
+      expect(edge.dials).toHaveLength(dials);
+      supervisor.networkChanged(appeared);
+      expect(changes).toBe(2);
       await advance(1_000);
       expect(edge.dials.length).toBeGreaterThan(dials);
       expect(supervisor.registeredConnections).toBe(4);
@@ -173,6 +178,21 @@ describe("a connection that does not answer", () => {
         if (edge.open[0] !== connection) return;
       }
       expect(logged("The edge answers again")).toHaveLength(4);
+    }));
+
+  it("and has lost its control stream meanwhile is replaced all the same", () =>
+    inSupervision({ haConnections: 1 }, async ({ advance, edge }) => {
+      await advance(30_000);
+      const [connection] = edge.open;
+      edge.dialDelayMs = 2_000;
+      connection?.onSilence(true);
+      await advance(1_100);
+      connection?.client.end(undefined);
+      await advance(100);
+      connection?.onSilence(false);
+      await advance(10_000);
+      expect(connection?.closeReason).toEqual({ kind: "replaced" });
+      expect(edge.open).toHaveLength(1);
     }));
 
   it("is lost: the next attempt goes to another region", () =>
