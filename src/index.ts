@@ -21,7 +21,8 @@ export type {
 } from "./config/ingress-option.ts";
 export type { OriginInput } from "./config/origin.ts";
 export { ConfigError, type ConfigProblem } from "./config/problem.ts";
-export type { ConnectionInfo, DegradedReport, Tunnel, TunnelEvents } from "./connector/api.ts";
+export type { ConnectionInfo, DegradedReport, StateChange, Tunnel, TunnelEvents } from "./connector/api.ts";
+export type { TunnelState } from "./health/state.ts";
 export {
   AbortError,
   ConnectionLostError,
@@ -30,7 +31,8 @@ export {
   HealthCheckError,
   RegistrationRefusedError,
 } from "./connector/errors.ts";
-export type { ConnectOptions, CredentialsInput, HealthCheckOptions } from "./connector/options.ts";
+export type { HealthCheckOptions } from "./connector/health-options.ts";
+export type { ConnectOptions, CredentialsInput } from "./connector/options.ts";
 export {
   DialError,
   EdgeConnectionError,

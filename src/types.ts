@@ -244,6 +244,8 @@ export interface RequestOutcome {
 /** Told of each request, by proxy/. Must not throw. */
 export interface RequestObserver {
   started(): void;
+  /** The origin of a TCP stream has taken the connection, so many milliseconds after the stream began. */
+  connected?(milliseconds: number): void;
   finished(outcome: RequestOutcome): void;
 }
 
@@ -276,6 +278,8 @@ export interface DatagramObserver {
   /** An echo request was passed on. */
   icmpRequest(): void;
   icmpReply(): void;
+  /** A session that was refused, as too many flows are open. */
+  flowRefused(): void;
   /** A session to the virtual DNS address. */
   dnsSession(): void;
 }

@@ -208,6 +208,17 @@ describe("connect", () => {
   });
 });
 
+describe("exitOnFailure", () => {
+  it("ends a tunnel that can't reach its edge after `retries` attempts, with the last error", async () => {
+    const server = createServer();
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const { port } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    const failed = connect(options({ edge: `127.0.0.1:${port}`, exitOnFailure: true, retries: 2, protocol: "http2" }));
+    await expect(failed).rejects.toThrow(/ECONNREFUSED/);
+  });
+});
+
 describe("wrong options", () => {
   const wrong: [string, Partial<ConnectOptions> & Record<string, unknown>, string][] = [
     ["an origin that is none", { origin: 7 as never }, "origin"],
@@ -247,6 +258,9 @@ describe("wrong options", () => {
     ["a feature that is a number", { features: [5] as never }, "features"],
     ["tags that are a number", { tags: 5 as never }, "tags"],
     ["a region that is a number", { region: 5 as never }, "region"],
+    ["a state directory without a name", { stateDirectory: "" }, "stateDirectory"],
+    ["a state directory that is a number", { stateDirectory: 5 as never }, "stateDirectory"],
+    ["exitOnFailure that is a text", { exitOnFailure: "yes" as never }, "exitOnFailure"],
     ["a health check that is true", { healthCheck: true as never }, "healthCheck"],
     ["a probe that is none", { healthCheck: { probe: 5 as never } }, "healthCheck.probe"],
     ["an originRequest that is a number", { originRequest: 5 as never }, "originRequest"],

@@ -77,6 +77,8 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
     row("health-check-interval", formatDuration(healthCheck.intervalMs)),
     row("max-failures", healthCheck.maxFailures),
     row("health-check-path", healthCheck.path),
+    row("health-check-origins", healthCheck.origins),
+    row("service-token-id", healthCheck.serviceToken?.clientId, "service-token-id", "service-token-file"),
     row("metrics", showMetrics(config)),
     row(
       "tag",
@@ -167,6 +169,6 @@ function describeIdentity({ plan, settings }: Loaded): readonly Row[] {
 
 function showMetrics({ metrics }: TunnelConfig): string | null {
   if (metrics === undefined) return null;
-  if (metrics.kind === "default") return "127.0.0.1:20241-20245, or any free port";
+  if (metrics.kind === "default") return `${metrics.host}:20241-20245, or any free port`;
   return `${metrics.host.includes(":") ? `[${metrics.host}]` : metrics.host}:${metrics.port}`;
 }

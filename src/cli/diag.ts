@@ -14,7 +14,7 @@ import { createZip } from "../health/diagnostics/zip.ts";
 import { checkAll } from "./check.ts";
 import type { DiagFlags } from "./diag-flags.ts";
 import type { CommandLine } from "./flags.ts";
-import { metricsOf, type ReadyRequest } from "./ready.ts";
+import { chooseOne, metricsOf, type ReadyRequest } from "./ready.ts";
 
 export interface DiagRequest extends ReadyRequest {
   readonly flags: DiagFlags;
@@ -47,8 +47,7 @@ export async function diag(request: DiagRequest): Promise<number> {
   const found = await findInstances(instanceUrls(await metricsOf(request)), get);
   const [instance] = found;
   if (found.length > 1) {
-    const list = found.map(({ state, url }) => `  --metrics ${new URL(url).host}   tunnel ${state.tunnelId}\n`);
-    io.stderr.write(`underpass: several tunnels run on this machine; choose one:\n${list.join("")}`);
+    io.stderr.write(chooseOne(found));
     return 1;
   }
   io.stderr.write(

@@ -161,17 +161,23 @@ async function health(
   return commands[command]({ line, style, io, scrubber });
 }
 
-/** `--json` and `--short` belong to few commands. */
+const OWNERS = {
+  json: "underpass config check --json",
+  short: "underpass version --short",
+  strict: "underpass healthcheck --strict",
+} as const;
+
+/** These belong to few commands. */
 function refuseStraySwitches({ switches, words }: CommandLine): void {
   const [first, second] = words;
   const owners = {
     json: ["config", "check", "healthcheck"].includes(first ?? "") || [first, second].includes("ingress"),
     short: words[0] === "version" || switches.has("version"),
+    strict: words[0] === "healthcheck",
   };
-  for (const name of ["json", "short"] as const) {
+  for (const name of ["json", "short", "strict"] as const) {
     if (!switches.has(name) || owners[name]) continue;
-    const right = name === "json" ? "underpass config check --json" : "underpass version --short";
-    throw new ConfigError([{ where: `--${name}`, text: `unknown flag here; ${right} has it` }]);
+    throw new ConfigError([{ where: `--${name}`, text: `unknown flag here; ${OWNERS[name]} has it` }]);
   }
 }
 

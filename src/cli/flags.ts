@@ -23,7 +23,7 @@ export interface CommandLine {
 }
 
 /** Flags that are no settings. */
-type Switch = "help" | "version" | "json" | "short";
+type Switch = "help" | "version" | "json" | "short" | "strict";
 
 const SWITCHES: ReadonlyMap<string, Switch> = new Map([
   ["help", "help"],
@@ -35,6 +35,7 @@ const SWITCHES: ReadonlyMap<string, Switch> = new Map([
   ["j", "json"],
   ["short", "short"],
   ["s", "short"],
+  ["strict", "strict"],
 ]);
 
 /** Never throws. What looks like a credential is told to the scrubber, whichever flag it was given to. */

@@ -87,10 +87,16 @@ const READY = `underpass ready, underpass healthcheck - how the tunnel on this m
 
 Usage:
   underpass ready [--metrics HOST:PORT]              silent; exit 0 with a registered connection, else 1 and why
-  underpass healthcheck [--json] [--metrics …]       one line; exit 0 for ready and degraded, 1 for live or nothing
+  underpass healthcheck [--json] [--strict] [--metrics …]
+                                                     one line; exit 0 for ready and degraded (with --strict for ready
+                                                     alone), 1 for live or nothing
+
+ready: every connection is registered, and the last health check was good. degraded: requests get through, but there are fewer
+connections than wanted, the public hostname does not answer as it should, or an origin is down. live: the process runs, and no
+connection is registered.
 
 The tunnel is found by its metrics server: at --metrics, TUNNEL_METRICS or the file of --config, else on ports 20241 to 20245
-of this machine. underpass and underpass run have one where these name its address.
+of this machine, where it is by default. Where several are found, ready asks for --metrics, and healthcheck tells of each.
 `;
 
 /** Help for a command; the root's for anything else. */

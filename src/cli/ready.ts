@@ -37,14 +37,27 @@ export async function metricsOf({ io, line, scrubber, style }: ReadyRequest): Pr
   return metrics;
 }
 
-/** As cloudflared's `tunnel ready`: silent and 0 where every tunnel found has a registered connection, else 1 and why. */
+/** As cloudflared's `tunnel ready`: silent and 0 where the tunnel found has a registered connection, else 1 and why. */
 export async function ready(request: ReadyRequest): Promise<number> {
+  const { io } = request;
   const urls = instanceUrls(await metricsOf(request));
+  const [only] = urls;
   // An old cloudflared has no /diag/tunnel, but where an address was given it is asked all the same.
-  const found = urls.length === 1 ? urls : (await findInstances(urls, httpGet)).map(({ url }) => url);
-  if (found.length === 0) throw new NoInstanceError(urls);
-  const answers = await Promise.all(found.map((url) => isReady(url, request.io)));
-  return answers.every(Boolean) ? 0 : 1;
+  if (urls.length === 1 && only !== undefined) return (await isReady(only, io)) ? 0 : 1;
+  const found = await findInstances(urls, httpGet);
+  const [instance] = found;
+  if (instance === undefined) throw new NoInstanceError(urls);
+  if (found.length > 1) {
+    io.stderr.write(chooseOne(found));
+    return 1;
+  }
+  return (await isReady(instance.url, io)) ? 0 : 1;
+}
+
+/** Several tunnels run, and only one can be meant. */
+export function chooseOne(instances: readonly Instance[]): string {
+  const list = instances.map(({ state, url }) => `  --metrics ${new URL(url).host}   tunnel ${state.tunnelId}\n`);
+  return `underpass: several tunnels run on this machine; choose one:\n${list.join("")}`;
 }
 
 async function isReady(url: string, io: CliIo): Promise<boolean> {
@@ -68,18 +81,20 @@ function shown(body: string): string {
 
 type Health = "ready" | "degraded" | "live";
 
-function healthOf({ active, wanted }: Instance["state"]): Health {
+/** What it says itself counts; a cloudflared has only its connections to tell. */
+function healthOf({ active, state, wanted }: Instance["state"]): Health {
   if (active === 0) return "live";
+  if (state === "ready" || state === "degraded") return state;
   return wanted !== undefined && active < wanted ? "degraded" : "ready";
 }
 
 const MEANING: Readonly<Record<Health, string>> = {
-  ready: "every connection is registered",
-  degraded: "some connections are registered; requests get through",
+  ready: "all is well",
+  degraded: "requests get through, but not all is well",
   live: "the process runs, but no connection is registered",
 };
 
-/** One line an instance on stdout, or `--json`. 0 where requests get through to each: ready or degraded. */
+/** One line an instance on stdout, or `--json`. 0 where requests get through to each: ready, or degraded unless `--strict`. */
 export async function healthcheck(request: ReadyRequest): Promise<number> {
   const { io, line } = request;
   const urls = instanceUrls(await metricsOf(request));
@@ -88,10 +103,12 @@ export async function healthcheck(request: ReadyRequest): Promise<number> {
   const rows = instances.map(({ state, url }) => ({ url, health: healthOf(state), ...state }));
   if (line.switches.has("json")) io.stdout.write(`${JSON.stringify({ instances: rows }, null, 2)}\n`);
   else {
-    for (const { active, health, url, wanted } of rows) {
+    for (const { active, health, reasons, url, wanted } of rows) {
       const count = wanted === undefined ? `${active} connections` : `${active} of ${wanted} connections`;
-      io.stdout.write(`${url}: ${health} (${count}): ${MEANING[health]}\n`);
+      const why = health === "ready" || reasons.length === 0 ? MEANING[health] : shown(reasons.join("; "));
+      io.stdout.write(`${url}: ${health} (${count}): ${why}\n`);
     }
   }
-  return rows.every(({ health }) => health !== "live") ? 0 : 1;
+  const enough: readonly Health[] = line.switches.has("strict") ? ["ready"] : ["ready", "degraded"];
+  return rows.every(({ health }) => enough.includes(health)) ? 0 : 1;
 }

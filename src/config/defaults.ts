@@ -22,7 +22,7 @@ export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
   memoryLimitBytes: 256 * 1024 * 1024,
   exitOnFailure: false,
   stateDirectory: undefined,
-  healthCheck: { intervalMs: 30_000, maxFailures: 3, path: "/" },
+  healthCheck: { intervalMs: 30_000, maxFailures: 3, path: "/", serviceToken: undefined, origins: false },
   metrics: undefined,
   tags: [],
   maxActiveFlows: undefined,

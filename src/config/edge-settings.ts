@@ -140,9 +140,10 @@ export function readMetrics(
 ): MetricsConfig | undefined {
   const chosen = settings.get("metrics");
   if (chosen === undefined) return fallback;
+  if (chosen.value === "off") return undefined;
   const address = parseHostPort(String(chosen.value));
   if (address !== undefined) return { kind: "address", ...address };
-  problems.push(wrongValue(chosen.where, chosen.value, 'host:port such as "127.0.0.1:20241"'));
+  problems.push(wrongValue(chosen.where, chosen.value, 'host:port such as "127.0.0.1:20241", or off'));
   return fallback;
 }
 

@@ -1,5 +1,6 @@
 /** From all that was said to the one TunnelConfig that runs, with what is worth telling about it. */
 import { configurationFlags, shownSettings } from "./configuration-flags.ts";
+import { isContainer } from "./container.ts";
 import { DEFAULT_HA_CONNECTIONS, DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "./defaults.ts";
 import {
   type Findings,
@@ -16,6 +17,7 @@ import {
 } from "./edge-settings.ts";
 import { readErrorPage } from "./error-page.ts";
 import { expandHome } from "./files.ts";
+import { readHealthCheck } from "./health-check.ts";
 import { parseHostname } from "./hostname.ts";
 import { findCredentialsOf, findTokenSource, UsageError } from "./identity.ts";
 import { namesService, planIngress, type PlannedIngress } from "./ingress.ts";
@@ -25,7 +27,7 @@ import type { MergedSettings } from "./merged.ts";
 import { ConfigError, wrongValue } from "./problem.ts";
 import { parseQuickService } from "./quick-service.ts";
 import { checkStatuses } from "./statuses.ts";
-import type { TunnelConfig, TunnelIdentity } from "./tunnel-config.ts";
+import type { MetricsConfig, TunnelConfig, TunnelIdentity } from "./tunnel-config.ts";
 
 export interface PlanRequest {
   /** `tunnel` follows cloudflared's rules; `native` is `underpass` and `underpass run`. */
@@ -47,7 +49,7 @@ export interface Plan {
 
 /** Throws a ConfigError or UsageError that says all that is wrong. */
 export function planTunnel(request: PlanRequest): Plan {
-  const { settings, env, style } = request;
+  const { settings, env } = request;
   const statuses = checkStatuses(settings);
   const findings: Findings = { problems: [...statuses.problems], warnings: [] };
   const mode = chooseMode(request, findings.warnings);
@@ -67,8 +69,8 @@ export function planTunnel(request: PlanRequest): Plan {
     rpcTimeoutMs: settings.number("rpc-timeout", defaultTunnelConfig.rpcTimeoutMs),
     exitOnFailure: settings.bool("exit-on-failure"),
     stateDirectory: readStateDirectory(settings, env),
-    healthCheck: readHealthCheck(settings, findings),
-    metrics: readMetrics(settings, style === "tunnel" ? { kind: "default" } : undefined, findings),
+    healthCheck: readHealthCheck(settings, env, findings),
+    metrics: readMetrics(settings, defaultMetrics(request), findings),
     tags: readTags(settings, findings),
     features: settings.list("features"),
     maxActiveFlows: readMaxActiveFlows(settings),
@@ -229,17 +231,10 @@ function readHostname(request: PlanRequest, mode: "quick" | "named", findings: F
   return hostname;
 }
 
-function readHealthCheck(settings: MergedSettings, { problems }: Findings): TunnelConfig["healthCheck"] {
-  const fallback = defaultTunnelConfig.healthCheck;
-  const path = settings.get("health-check-path");
-  if (path !== undefined && !/^\/[\x21-\x7e]*$/.test(String(path.value))) {
-    problems.push(wrongValue(path.where, path.value, "a path such as /health"));
-  }
-  return {
-    intervalMs: settings.number("health-check-interval", fallback.intervalMs),
-    maxFailures: settings.number("max-failures", fallback.maxFailures),
-    path: settings.string("health-check-path") ?? fallback.path,
-  };
+/** cloudflared's, but for who says all in a TOML file: there an absent port is none. */
+function defaultMetrics({ env, settings, style }: PlanRequest): MetricsConfig | undefined {
+  if (style === "native" && settings.file?.format === "toml") return undefined;
+  return { kind: "default", host: isContainer(env) ? "0.0.0.0" : "127.0.0.1" };
 }
 
 function readQuickService(settings: MergedSettings, { problems }: Findings): string {

@@ -214,7 +214,7 @@ export const settingsTable: readonly SettingSpec[] = [
   supported("icmpv6-src", "string", "the same for IPv6", { env: ["TUNNEL_ICMPV6_SRC"] }),
 
   // Operation.
-  supported("metrics", "string", "address of the metrics server; underpass tunnel listens without it", {
+  supported("metrics", "string", "address of the metrics server, or off; default: the first free port from 20241 on", {
     env: ["TUNNEL_METRICS"],
   }),
   supported("pidfile", "string", "file for the process id, written after the first registration", {
@@ -240,6 +240,33 @@ export const settingsTable: readonly SettingSpec[] = [
   }),
   supported("health-check-path", "string", "path of the health check on the public hostname", {
     fallback: "/",
+    native: true,
+  }),
+  supported("health-check-origins", "bool", "let the health check connect to the origins, too", {
+    fallback: "false",
+    native: true,
+  }),
+  supported(
+    "service-token-id",
+    "string",
+    "id of a Cloudflare Access service token, which lets the health check through",
+    {
+      env: ["TUNNEL_SERVICE_TOKEN_ID", "CF_ACCESS_CLIENT_ID"],
+      native: true,
+    },
+  ),
+  supported(
+    "service-token-secret",
+    "string",
+    "its secret; visible in process lists, so prefer the variable or the file",
+    {
+      env: ["TUNNEL_SERVICE_TOKEN_SECRET", "CF_ACCESS_CLIENT_SECRET"],
+      secret: true,
+      native: true,
+    },
+  ),
+  supported("service-token-file", "string", "file with both: the two headers as lines, or JSON", {
+    env: ["TUNNEL_SERVICE_TOKEN_FILE"],
     native: true,
   }),
   notYet("no-autoupdate", "bool", "self-update", { env: ["NO_AUTOUPDATE"], off: true }),

@@ -30,11 +30,21 @@ export interface HealthCheckConfig {
   readonly maxFailures: number;
   /** Path of the GET on the public hostname. Default `/`. */
   readonly path: string;
+  /** Lets that GET pass Cloudflare Access. */
+  readonly serviceToken: ServiceToken | undefined;
+  /** Whether the origins are looked at, too. Default false. */
+  readonly origins: boolean;
 }
 
-/** Where the metrics server listens: `default` = first free of 127.0.0.1:20241-20245, then any (cloudflared's rule). */
+/** Of Cloudflare Access, for programs. */
+export interface ServiceToken {
+  readonly clientId: string;
+  readonly clientSecret: Secret<string>;
+}
+
+/** Where the metrics server listens: `default` = first free port of 20241 to 20245, then any (cloudflared's rule). */
 export type MetricsConfig =
-  | { readonly kind: "default" }
+  | { readonly kind: "default"; readonly host: "127.0.0.1" | "0.0.0.0" }
   | { readonly kind: "address"; readonly host: string; readonly port: number };
 
 export interface TunnelConfig {

@@ -1,5 +1,7 @@
 /** What the life of a tunnel looks like from outside: the library's `Tunnel` and the CLI's. */
 import type { LookupFunction } from "node:net";
+import type { Probe } from "../health/probe.ts";
+import type { TunnelState } from "../health/state.ts";
 import type { EdgeProtocol, Ingress, Logger, RequestOutcome } from "../types.ts";
 import type { IngressUpdate } from "./orchestrator.ts";
 
@@ -41,6 +43,14 @@ export interface DegradedReport {
   readonly message: string;
 }
 
+/** The tunnel as a whole (docs/monitoring.md). */
+export interface StateChange {
+  readonly state: TunnelState;
+  readonly previous: TunnelState;
+  /** Why it is not ready; empty where it is. */
+  readonly reasons: readonly string[];
+}
+
 export interface TunnelEvents {
   /** A connection has registered. */
   registered: [connection: ConnectionInfo];
@@ -52,7 +62,9 @@ export interface TunnelEvents {
   ready: [url: string];
   /** The public URL is known, or has changed (quick tunnels). */
   url: [url: string];
-  /** The public hostname answers, but not with 2xx. */
+  /** The tunnel is in another state than before. */
+  state: [change: StateChange];
+  /** The public hostname answers, but not with 2xx, or an origin is down. */
   degraded: [report: DegradedReport];
   /** The supervisor restarts the tunnel: new connections are opened before the old ones are closed. */
   restarting: [delayMs: number, reason: Error];
@@ -72,6 +84,8 @@ export interface Tunnel extends AsyncDisposable {
   /** Public URL, where it is known. */
   readonly url: string | undefined;
   readonly connections: readonly ConnectionInfo[];
+  /** How the tunnel is now. */
+  readonly state: TunnelState;
   /** Address of the metrics server, where one listens. */
   readonly metricsUrl: string | undefined;
   /** Resolves at the first registration; rejects with the final cause, or AbortError. */
@@ -109,7 +123,7 @@ export interface TunnelRuntime {
   /** Aborting closes the tunnel gracefully, with the configured grace period. */
   readonly signal?: AbortSignal;
   /** Health probe of the public hostname; default: an undici request. For tests and odd networks. */
-  readonly probe?: (url: URL, signal: AbortSignal) => Promise<{ readonly status: number; readonly body: string }>;
+  readonly probe?: Probe;
   /** What the health probe GETs, in place of the public hostname with the configured path. */
   readonly probeUrl?: string | URL;
   /** Resolver of the built-in probe, as `net.connect` takes it. Default: the system's. */

@@ -1,5 +1,4 @@
 /** Tells the edge the configuration of a tunnel that is managed on this machine (wire § 13): on connection 0, and after each change. */
-import type { TunnelMetrics } from "../health/tunnel-metrics.ts";
 import type { Ingress, Logger } from "../types.ts";
 import type { ConnectionInfo } from "./api.ts";
 import type { RegisteredConnection } from "./connection.ts";
@@ -14,7 +13,6 @@ export interface ConfigurationPushOptions {
   readonly ingress: () => Ingress;
   /** The tunnel ends: a failure is no news. */
   readonly isEnding: () => boolean;
-  readonly metrics: Pick<TunnelMetrics, "rpc">;
   readonly logger: Logger;
 }
 
@@ -43,14 +41,13 @@ export class ConfigurationPush {
   }
 
   async #push({ client }: RegisteredConnection): Promise<void> {
-    const { flags, ingress, isEnding, logger, metrics, rpcTimeoutMs } = this.#options;
+    const { flags, ingress, isEnding, logger, rpcTimeoutMs } = this.#options;
     let failure: Error | undefined;
     try {
       await client.updateLocalConfiguration(localConfiguration(ingress(), flags), { timeoutMs: rpcTimeoutMs });
     } catch (error) {
       failure = asError(error);
     }
-    metrics.rpc("update_local_configuration", failure === undefined);
     if (failure === undefined || isEnding()) return;
     logger.warn("Telling the edge the local configuration failed; the tunnel works without", {
       connIndex: 0,

@@ -1,4 +1,5 @@
 /** What the edge asks of a QUIC connection beside requests (wire §§ 5.5 to 8): UDP sessions, ICMP, a new configuration. */
+import type { RpcMetrics } from "../health/rpc-metrics.ts";
 import type { DatagramConnection, DatagramProxy } from "../proxy/datagrams.ts";
 import { createCloudflaredClient } from "../rpc/cloudflared-client.ts";
 import { type CloudflaredHandlers, serveCloudflared } from "../rpc/cloudflared-server.ts";
@@ -13,6 +14,7 @@ export interface EdgeCallsOptions {
   /** Of the datagrams, as it is registered. */
   readonly version: 2 | 3;
   readonly updateConfiguration: CloudflaredHandlers["updateConfiguration"];
+  readonly metrics: RpcMetrics;
   /** The life of a stream on which the edge calls. */
   readonly rpcTimeoutMs: number;
 }
@@ -20,27 +22,32 @@ export interface EdgeCallsOptions {
 /** Serves them until the connection is gone. HTTP/2 has none of them. */
 export function serveEdgeCalls(edge: EdgeConnection, options: EdgeCallsOptions): void {
   if (edge.datagrams === undefined) return;
-  const { datagrams, version, updateConfiguration, rpcTimeoutMs } = options;
+  const { datagrams, metrics, version, updateConfiguration, rpcTimeoutMs } = options;
   const sessions = datagrams.attach(edge.connIndex, edge.datagrams, version, {
-    unregisterUdpSession: (sessionId, message) => unregister(edge, sessionId, message),
+    unregisterUdpSession: (sessionId, message) =>
+      metrics.called("unregister_udp_session", () => unregister(edge, sessionId, message)),
   });
   void edge.closed.then(() => sessions.close());
-  const handlers = handlersOf(sessions, updateConfiguration);
+  const handlers = handlersOf(sessions, updateConfiguration, metrics);
   edge.onRpc = (channel) => serve(channel, handlers, rpcTimeoutMs);
 }
 
 function handlersOf(
   sessions: DatagramConnection,
   updateConfiguration: CloudflaredHandlers["updateConfiguration"],
+  metrics: RpcMetrics,
 ): CloudflaredHandlers {
   return {
-    async registerUdpSession(request) {
-      await sessions.registerUdpSession(request);
-      // No trace spans.
-      return new Uint8Array(0);
-    },
-    unregisterUdpSession: (sessionId, message) => sessions.unregisterUdpSession(sessionId, message),
-    updateConfiguration,
+    registerUdpSession: (request) =>
+      metrics.served("register_udp_session", async () => {
+        await sessions.registerUdpSession(request);
+        // No trace spans.
+        return new Uint8Array(0);
+      }),
+    unregisterUdpSession: (sessionId, message) =>
+      metrics.served("unregister_udp_session", () => sessions.unregisterUdpSession(sessionId, message)),
+    updateConfiguration: (version, config, signal) =>
+      metrics.served("update_configuration", () => updateConfiguration(version, config, signal)),
   };
 }
 

@@ -21,7 +21,6 @@ import { Secret } from "../config/secret.ts";
 import { parseToken } from "../config/token.ts";
 import type {
   EdgeIpVersion,
-  HealthCheckConfig,
   MetricsConfig,
   ProtocolChoice,
   TunnelConfig,
@@ -30,6 +29,7 @@ import type {
 } from "../config/tunnel-config.ts";
 import type { Logger } from "../types.ts";
 import type { TunnelRuntime } from "./api.ts";
+import { type HealthCheckOptions, readHealthCheck } from "./health-options.ts";
 import { OptionChecks } from "./option-values.ts";
 
 /** What a credentials file holds. `tunnelSecret` is bytes, or their standard base64. */
@@ -38,21 +38,6 @@ export interface CredentialsInput {
   readonly tunnelSecret: string | Uint8Array | Secret<Uint8Array>;
   readonly tunnelId: string;
   readonly endpoint?: string | undefined;
-}
-
-export interface HealthCheckOptions {
-  /** Milliseconds between two checks. Default 30,000. */
-  readonly interval?: number;
-  /** Failed checks in a row that restart the tunnel. Default 3. */
-  readonly maxFailures?: number;
-  /** Path of the GET on the public hostname. Default `/`. */
-  readonly path?: string;
-  /** What the GET asks for, in place of the public hostname with `path`. */
-  readonly url?: string | URL;
-  /** Resolver of the GET, as `net.connect` takes it. Default: the system's. */
-  readonly lookup?: NonNullable<TunnelRuntime["probeLookup"]>;
-  /** Replaces the GET: resolves with the answer, or rejects when there is none. */
-  readonly probe?: NonNullable<TunnelRuntime["probe"]>;
 }
 
 export interface ConnectOptions extends RoutingOptions {
@@ -160,15 +145,6 @@ const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
   quickService: true,
   logger: true,
   signal: true,
-};
-
-const HEALTH_OPTIONS: Readonly<Record<keyof HealthCheckOptions, true>> = {
-  interval: true,
-  maxFailures: true,
-  path: true,
-  url: true,
-  lookup: true,
-  probe: true,
 };
 
 /** Throws a ConfigError that tells all that is wrong, or a CredentialsError where only the credentials are. */
@@ -404,22 +380,9 @@ function readStateDirectory(given: unknown, checks: OptionChecks): string | unde
   return directory;
 }
 
-function readHealthCheck(given: unknown, checks: OptionChecks): HealthCheckConfig {
-  const fallback = defaultTunnelConfig.healthCheck;
-  const options = given === false ? {} : checks.table("healthCheck", given, Object.keys(HEALTH_OPTIONS));
-  const path = checks.text("healthCheck.path", options.path) ?? fallback.path;
-  if (!/^\/[\x21-\x7e]*$/.test(path)) checks.wrong("healthCheck.path", path, "a path such as /health");
-  const intervalMs = checks.milliseconds("healthCheck.interval", options.interval, fallback.intervalMs, 1);
-  return {
-    intervalMs: given === false ? 0 : intervalMs,
-    maxFailures: checks.whole("healthCheck.maxFailures", options.maxFailures, fallback.maxFailures, 1, 1_000_000),
-    path,
-  };
-}
-
 function readMetrics(given: unknown, checks: OptionChecks): MetricsConfig | undefined {
   if (given === undefined) return undefined;
-  if (given === true) return { kind: "default" };
+  if (given === true) return { kind: "default", host: "127.0.0.1" };
   if (typeof given === "number") {
     return { kind: "address", host: "127.0.0.1", port: checks.whole("metrics", given, 0, 0, 65_535) };
   }

@@ -3,11 +3,23 @@ import { randomUUID } from "node:crypto";
 import { readRegularFile } from "../config/files.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
 import type { Probe } from "../health/probe.ts";
-import { type MetricsServer, startMetricsServer } from "../health/server.ts";
+import type { OriginReading } from "../health/monitor.ts";
+import type { HealthReading } from "../health/server.ts";
+import type { TunnelState } from "../health/state.ts";
 import { TunnelMetrics } from "../health/tunnel-metrics.ts";
+import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
 import type { DatagramProxy } from "../proxy/datagrams.ts";
+import { isVirtualDnsAddress } from "../proxy/literal-target.ts";
 import type { Proxy, ProxyOptions } from "../proxy/proxy.ts";
-import type { ConfigurationUpdate, EdgeConnection, EdgeRequest, Ingress, Logger, RequestOutcome } from "../types.ts";
+import type {
+  ConfigurationUpdate,
+  EdgeConnection,
+  EdgeRequest,
+  Ingress,
+  IngressRule,
+  Logger,
+  RequestOutcome,
+} from "../types.ts";
 import type { ConnectionInfo, LocalTunnel, TunnelEvents, TunnelRuntime } from "./api.ts";
 import { architecture, datagramVersion, featuresOf } from "./client-info.ts";
 import { watchClock } from "./clock-watch.ts";
@@ -17,8 +29,10 @@ import { deferred } from "./deferred.ts";
 import { Deadline } from "./drain.ts";
 import { serveEdgeCalls } from "./edge-calls.ts";
 import type { EdgeRecords } from "./edge-records.ts";
-import { AbortError, asError } from "./errors.ts";
+import { AbortError } from "./errors.ts";
 import { runningConfiguration } from "./local-configuration.ts";
+import { measured } from "./measured-client.ts";
+import { MetricsListener } from "./metrics-listener.ts";
 import { type Interfaces, type NetworkChange, watchNetwork } from "./network-watch.ts";
 import { type IngressUpdate, Orchestrator } from "./orchestrator.ts";
 import type { ConnectorParts, FeaturedDial, IdentitySource } from "./parts.ts";
@@ -32,6 +46,10 @@ export interface TunnelParts extends Omit<ConnectorParts, "identity"> {
   readonly version: string;
   readonly logger: Logger;
   readonly probe: Probe;
+  /** Looks at the rules' origins. Never rejects. */
+  readonly probeOrigins?: (rules: readonly IngressRule[], signal: AbortSignal) => Promise<readonly OriginReading[]>;
+  /** What streams hold. */
+  readonly memory?: MemoryBudget;
   /** Where connections may take QUIC or HTTP/2. */
   readonly protocolChoice: ProtocolDialer | undefined;
   /** What Cloudflare's TXT records say, where they are about the edge that is used. */
@@ -66,9 +84,8 @@ export class RunningTunnel implements LocalTunnel {
   readonly #registered = deferred();
   readonly #finished = deferred();
   readonly #configuration: ConfigurationPush;
+  readonly #metricsListener: MetricsListener;
   readonly #stopWatches: readonly (() => void)[];
-  #metricsServer: Promise<MetricsServer | undefined> = Promise.resolve(undefined);
-  #metricsUrl: string | undefined;
   #quickHostname = "";
   #deadline: Deadline | undefined;
 
@@ -88,9 +105,15 @@ export class RunningTunnel implements LocalTunnel {
     this.#supervisor = this.#createSupervisor();
     this.#quicReturn = this.#createQuicReturn();
     this.#health = this.#createHealth();
-    this.#metrics.countConnections(() => ({
+    this.#metricsListener = this.#createMetricsListener();
+    this.#metrics.watch(() => ({
       active: this.#supervisor.activeConnections,
       registered: this.#supervisor.registeredConnections,
+      ready: this.#supervisor.readyConnections,
+      wanted: this.#supervisor.wantedConnections,
+      connections: this.#supervisor.connections,
+      state: this.#health.state.state,
+      memory: parts.memory,
     }));
     this.#stopWatches = [
       watchClock((frozenMs) => this.#thawed(frozenMs)),
@@ -105,7 +128,7 @@ export class RunningTunnel implements LocalTunnel {
       this.#onAbort();
       return;
     }
-    this.#metricsServer = this.#startMetrics();
+    this.#metricsListener.start();
     this.#supervisor.start();
     void this.#parts.records?.refresh();
     this.#health.start();
@@ -123,8 +146,12 @@ export class RunningTunnel implements LocalTunnel {
     return this.#supervisor.connections;
   }
 
+  get state(): TunnelState {
+    return this.#health.state.state;
+  }
+
   get metricsUrl(): string | undefined {
-    return this.#metricsUrl;
+    return this.#metricsListener.url;
   }
 
   get registered(): Promise<void> {
@@ -210,22 +237,18 @@ export class RunningTunnel implements LocalTunnel {
     this.#orchestrator.end();
     await this.#proxy.close();
     // To the end: until here `/ready` tells the load balancer to stay away.
-    const server = await this.#metricsServer;
-    if (server !== undefined) {
-      await server.close();
-      this.#logger.info("Metrics server stopped");
-    }
+    await this.#metricsListener.close();
     this.#emitter.emit("closed", error);
     if (error === undefined) this.#finished.resolve();
     else this.#finished.reject(error);
   }
 
-  async #startMetrics(): Promise<MetricsServer | undefined> {
-    if (this.#config.metrics === undefined) return undefined;
-    try {
-      const server = await startMetricsServer(this.#config.metrics, {
+  #createMetricsListener(): MetricsListener {
+    return new MetricsListener({
+      config: this.#config.metrics,
+      state: {
         connectorId: this.connectorId,
-        readyConnections: () => this.#supervisor.readyConnections,
+        health: () => this.#healthReading(),
         quickHostname: () => this.#quickHostname,
         configuration: () => runningConfiguration(this.#orchestrator),
         metrics: () => this.#metrics.render(),
@@ -236,15 +259,15 @@ export class RunningTunnel implements LocalTunnel {
           icmpSources: () => [this.#config.icmpv4Src, this.#config.icmpv6Src].filter((source) => source !== undefined),
           settings: this.#config.settings,
         },
-      });
-      this.#metricsUrl = server.url;
-      this.#logger.info(`Starting metrics server on ${server.url.replace("http://", "")}/metrics`);
-      return server;
-    } catch (error) {
-      // Whoever names an address relies on it.
-      this.#end(asError(error), 0);
-      return undefined;
-    }
+      },
+      logger: this.#logger,
+      onFailure: (error) => this.#end(error, 0),
+    });
+  }
+
+  #healthReading(): HealthReading {
+    const { readyConnections, wantedConnections } = this.#supervisor;
+    return { ...this.#health.state, readyConnections, wantedConnections };
   }
 
   /** Quick tunnels have no private network to ping. */
@@ -267,11 +290,13 @@ export class RunningTunnel implements LocalTunnel {
 
   async #dial(attempt: FeaturedDial): Promise<EdgeConnection> {
     const edge = await this.#parts.dial(attempt);
+    this.#metrics.quic.opened(edge);
     serveEdgeCalls(edge, {
       datagrams: this.#datagrams,
       version: datagramVersion(attempt.features),
       updateConfiguration: (version, config) => this.#orchestrator.updateText(version, config),
       rpcTimeoutMs: this.#config.rpcTimeoutMs,
+      metrics: this.#metrics.rpc,
     });
     return edge;
   }
@@ -283,7 +308,6 @@ export class RunningTunnel implements LocalTunnel {
       rpcTimeoutMs,
       ingress: () => this.#orchestrator.ingress,
       isEnding: () => this.#deadline !== undefined,
-      metrics: this.#metrics,
       logger: this.#logger,
     });
   }
@@ -304,7 +328,13 @@ export class RunningTunnel implements LocalTunnel {
   #createSupervisor(): Supervisor {
     const { exitOnFailure, haConnections, retries, rpcTimeoutMs, gracePeriodMs } = this.#config;
     return new Supervisor(
-      { ...this.#parts, identity: this.#identity, dial: (attempt) => this.#dial(attempt) },
+      {
+        ...this.#parts,
+        identity: this.#identity,
+        dial: (attempt) => this.#dial(attempt),
+        createRegistrationClient: (channel) =>
+          measured(this.#parts.createRegistrationClient(channel), this.#metrics.rpc),
+      },
       {
         exitOnFailure,
         haConnections,
@@ -321,13 +351,12 @@ export class RunningTunnel implements LocalTunnel {
         registered: (info, connection) => this.#onRegistered(info, connection),
         disconnected: (info, error) => {
           this.#configuration.disconnected(info);
+          this.#health.connectionsChanged();
           this.#emitter.emit("disconnected", info, error);
         },
-        unregistered: (ok) => this.#metrics.rpc("unregister_connection", ok),
         failed: (_info, failure) => {
           if (failure.kind === "unprepared" || failure.kind === "unreachable") return;
-          this.#metrics.rpc("register_connection", false);
-          this.#metrics.registerFailed(failure.kind === "duplicate");
+          this.#metrics.connections.registerFailed(failure.kind === "duplicate");
         },
         retrying: (info, delayMs, error) => this.#emitter.emit("retrying", info, delayMs, error),
         gaveUp: (error) => this.#end(error, 0),
@@ -343,7 +372,12 @@ export class RunningTunnel implements LocalTunnel {
       probe: this.#parts.probe,
       probeUrl: probeUrl === undefined ? undefined : new URL(probeUrl),
       publicUrl: () => this.#identity.url,
+      probeOrigins: this.#originProbe(),
       isRegistered: () => this.#supervisor.registeredConnections > 0,
+      connections: () => ({
+        ready: this.#supervisor.readyConnections,
+        wanted: this.#supervisor.wantedConnections,
+      }),
       restart: () => this.#supervisor.restart(),
       metrics: this.#metrics,
       logger: this.#logger,
@@ -351,9 +385,16 @@ export class RunningTunnel implements LocalTunnel {
     });
   }
 
+  #originProbe(): ((signal: AbortSignal) => Promise<readonly OriginReading[]>) | undefined {
+    const { probeOrigins } = this.#parts;
+    if (!this.#config.healthCheck.origins || probeOrigins === undefined) return undefined;
+    return (signal) => probeOrigins(this.#orchestrator.ingress.rules, signal);
+  }
+
   #observer(): ProxyOptions["observer"] {
     return {
       started: () => this.#metrics.started(),
+      connected: (milliseconds) => this.#metrics.connected(milliseconds),
       finished: (outcome: RequestOutcome) => {
         this.#metrics.finished(outcome);
         this.#health.finished(outcome);
@@ -367,7 +408,7 @@ export class RunningTunnel implements LocalTunnel {
       this.#configure(request);
       return;
     }
-    if (request.kind === "tcp") this.#metrics.tcpStarted();
+    if (request.kind === "tcp") this.#metrics.tcpStarted(isVirtualDnsAddress(request.destination));
     else this.#health.request(request.authority);
     this.#proxy.handle(request, connIndex);
   }
@@ -384,13 +425,11 @@ export class RunningTunnel implements LocalTunnel {
   }
 
   #onRegistered(info: ConnectionInfo, connection: RegisteredConnection): void {
-    this.#metrics.rpc("register_connection", true);
-    this.#metrics.registered(info.connIndex, connection.location);
+    this.#metrics.connections.registered(info.connIndex, connection.location);
     this.#configuration.registered(info, connection);
     this.#quicReturn?.registered(info);
     this.#emitter.emit("registered", info);
-    // Whoever waits for the registration wants a metrics server that can't listen to be an error.
-    void this.#metricsServer.then(() => this.#registered.resolve());
+    void this.#metricsListener.registered().then(() => this.#registered.resolve());
     this.#health.registered();
   }
 

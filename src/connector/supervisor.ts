@@ -38,7 +38,7 @@ export interface SupervisorEvents {
   registered(info: ConnectionInfo, connection: RegisteredConnection): void;
   disconnected(info: ConnectionInfo, error: Error | undefined): void;
   /** The edge was asked to unregister a connection. */
-  unregistered(ok: boolean): void;
+  unregistered?(ok: boolean): void;
   failed(info: ConnectionInfo, failure: SlotFailure): void;
   retrying(info: ConnectionInfo, delayMs: number, error: Error): void;
   /** The tunnel can't go on. */
@@ -89,6 +89,11 @@ export class Supervisor implements SlotHost {
   /** Of those, the ones whose edge answers. */
   get readyConnections(): number {
     return this.#stopped ? 0 : this.#slots.filter((slot) => slot.current?.silent === false).length;
+  }
+
+  /** How many there are to be. */
+  get wantedConnections(): number {
+    return this.#wanted ?? this.#options.haConnections;
   }
 
   /** Connections that are dialling, registering or serving. */
@@ -291,7 +296,7 @@ export class Supervisor implements SlotHost {
       deadline,
       unregisterTimeoutMs,
       onUnregistered: (ok) => {
-        this.#events.unregistered(ok);
+        this.#events.unregistered?.(ok);
         if (ok) this.#log.unregistered(connection);
       },
     }).then(() => {

@@ -1,8 +1,8 @@
-/** A tunnel's health check with its log lines and events, and whether its public hostname has been seen to lead here. */
+/** A tunnel's health: its check and its state, with their log lines and events, and whether its public hostname has been seen to lead here. */
 import type { HealthCheckConfig } from "../config/tunnel-config.ts";
-import { HealthMonitor } from "../health/monitor.ts";
-import type { Verdict } from "../health/policy.ts";
+import { type CheckReport, HealthMonitor, type MonitorOptions } from "../health/monitor.ts";
 import type { Probe } from "../health/probe.ts";
+import { type StateReading, StateWatch, type TunnelState } from "../health/state.ts";
 import type { TunnelMetrics } from "../health/tunnel-metrics.ts";
 import type { Logger, RequestOutcome } from "../types.ts";
 import { restartDelayMs } from "./backoff.ts";
@@ -15,11 +15,14 @@ export interface TunnelHealthOptions {
   readonly probe: Probe;
   /** In place of the public hostname with the configured path. */
   readonly probeUrl: URL | undefined;
+  readonly probeOrigins: MonitorOptions["probeOrigins"];
   /** Public URL of the tunnel where it is known: `https://` and a lower-case host. */
   readonly publicUrl: () => string | undefined;
   readonly isRegistered: () => boolean;
+  /** Registered connections whose edge answers, and how many there are to be. */
+  readonly connections: () => { readonly ready: number; readonly wanted: number };
   readonly restart: () => void;
-  readonly metrics: TunnelMetrics;
+  readonly metrics: Pick<TunnelMetrics, "health">;
   readonly logger: Logger;
   readonly emitter: TunnelEmitter;
 }
@@ -27,14 +30,27 @@ export interface TunnelHealthOptions {
 export class TunnelHealth {
   readonly #options: TunnelHealthOptions;
   readonly #monitor: HealthMonitor;
+  readonly #state: StateWatch;
   readonly #witness = new ProbeWitness();
   #ready = false;
+  #everRegistered = false;
   #stopped = false;
   /** What the last check came to, so that only changes are told. */
   #last = "healthy";
+  /** What the last check found wrong beyond the registration. */
+  #problems: readonly string[] = [];
 
   constructor(options: TunnelHealthOptions) {
     this.#options = options;
+    this.#state = new StateWatch({
+      read: () => ({
+        everRegistered: this.#everRegistered,
+        stopping: this.#stopped,
+        ...options.connections(),
+        problems: this.#problems,
+      }),
+      onChange: (reading, previous) => this.#onState(reading, previous),
+    });
     this.#monitor = new HealthMonitor({
       config: options.config,
       restartDelayMs,
@@ -45,15 +61,21 @@ export class TunnelHealth {
         this.#witness.watch(url);
         return options.probe(url, signal);
       },
+      probeOrigins: options.probeOrigins,
       carried: (since) => this.#witness.sawSince(since),
-      onVerdict: (verdict, url, failures) => this.#onVerdict(verdict, url, failures),
+      onCheck: (report) => this.#onCheck(report),
       onReady: () => this.#onReady(),
       onRestarting: (delayMs, reason) => this.#onRestarting(delayMs, reason),
       onRestart: () => {
-        options.metrics.restarted();
+        options.metrics.health.restarted();
         options.restart();
       },
     });
+  }
+
+  /** As it is now. */
+  get state(): StateReading {
+    return this.#state.reading;
   }
 
   start(): void {
@@ -63,11 +85,19 @@ export class TunnelHealth {
   stop(): void {
     this.#stopped = true;
     this.#monitor.stop();
+    this.#state.update();
   }
 
   /** A connection has registered. */
   registered(): void {
+    this.#everRegistered = true;
+    this.#state.update();
     if (!this.#ready) this.#monitor.awaitReady();
+  }
+
+  /** A connection is lost, does not answer, or answers again. */
+  connectionsChanged(): void {
+    this.#state.update();
   }
 
   /** The public URL has changed. */
@@ -102,6 +132,29 @@ export class TunnelHealth {
     emitter.emit("ready", url);
   }
 
+  #onState({ reasons, state }: StateReading, previous: TunnelState): void {
+    const { connections, emitter, logger, metrics } = this.#options;
+    metrics.health.changed(state);
+    const { ready, wanted } = connections();
+    const fields = { state, previous, readyConnections: ready, wantedConnections: wanted, reasons };
+    switch (state) {
+      case "down":
+        logger.error("The tunnel is down: no visitor reaches it until a connection registers again", fields);
+        break;
+      case "degraded":
+        logger.warn("The tunnel is degraded: it serves, but not as it should", fields);
+        break;
+      case "ready":
+        // That it has started shows in the connections' own lines.
+        if (previous === "starting") logger.debug("The tunnel is ready", fields);
+        else logger.info("The tunnel is ready again", fields);
+        break;
+      default:
+        logger.debug(`The tunnel is ${state}`, fields);
+    }
+    emitter.emit("state", { state, previous, reasons });
+  }
+
   #onRestarting(delayMs: number, reason: string): void {
     const { config, emitter, logger } = this.#options;
     logger.warn(
@@ -111,12 +164,14 @@ export class TunnelHealth {
     emitter.emit("restarting", delayMs, new HealthCheckError(reason));
   }
 
-  #onVerdict(verdict: Verdict, url: URL | undefined, failures: number | undefined): void {
-    const { config, emitter, logger, metrics } = this.#options;
-    metrics.healthCheck(verdict.kind);
+  #onCheck({ failures, probes, url, verdict }: CheckReport): void {
+    const { config, emitter, isRegistered, logger, metrics } = this.#options;
+    metrics.health.checked(verdict.kind, probes);
     const text = verdict.kind === "healthy" ? verdict.kind : verdict.message;
     const changed = text !== this.#last;
     this.#last = text;
+    // That nothing is registered shows by itself.
+    this.#problems = verdict.kind === "healthy" || !isRegistered() ? [] : [verdict.message];
     if (verdict.kind === "failed" && failures === undefined) {
       logger.debug("Health check failed; a restart is awaited", { error: verdict.message });
     } else if (verdict.kind === "failed" && failures !== undefined) {
@@ -131,8 +186,10 @@ export class TunnelHealth {
     } else if (changed && verdict.kind === "degraded") {
       const { message, status } = verdict;
       const hostname = url?.host ?? "";
-      logger.warn("The tunnel works, but its public hostname is degraded", { hostname, status });
+      if (status === undefined) logger.warn("The tunnel works, but an origin is down", { error: message });
+      else logger.warn("The tunnel works, but its public hostname is degraded", { hostname, status, reason: message });
       emitter.emit("degraded", { hostname, status, message });
     }
+    this.#state.update();
   }
 }

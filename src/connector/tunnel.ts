@@ -60,6 +60,7 @@ function createEdgeSource(config: TunnelConfig, logger: Logger): Pick<TunnelPart
 function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger): TunnelParts {
   const { dnsResolvers, errorPage, identity, ingress, tags } = config;
   const version = readVersion();
+  const memory = createMemoryBudget(config.memoryLimitBytes);
   const userAgent = `underpass/${version}`;
   const edge = createEdgeSource(config, logger);
   const isQuicWithdrawn = (): boolean => edge.records?.quicWithdrawn === true;
@@ -84,8 +85,18 @@ function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger)
     },
     createProxy: (options) =>
       createProxy({ ...options, ingress, tags, errorPage, dnsResolvers, originRoots: () => trustAnchors(process.env) }),
+    memory,
     probe:
       runtime.probe ??
-      createProbe({ userAgent, ...(runtime.probeLookup === undefined ? {} : { lookup: runtime.probeLookup }) }),
+      createProbe({
+        userAgent,
+        serviceToken: config.healthCheck.serviceToken,
+        ...(runtime.probeLookup === undefined ? {} : { lookup: runtime.probeLookup }),
+      }),
+    probeOrigins: async (rules, signal) => {
+      // Not before the first check that asks for it.
+      const { probeOrigins } = await import("../health/origin-probe.ts");
+      return await probeOrigins(rules, { environment: process.env, roots: () => trustAnchors(process.env) }, signal);
+    },
   };
 }

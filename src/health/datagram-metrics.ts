@@ -2,6 +2,14 @@
 import type { DatagramDropReason, DatagramObserver } from "../types.ts";
 import type { Metric, Registry } from "./metrics.ts";
 
+/** What is counted together with TCP streams. */
+export interface DatagramSink {
+  dnsSession(): void;
+  flowRefused(): void;
+}
+
+const BY_INDEX = ["conn_index"];
+
 export class DatagramMetrics implements DatagramObserver {
   readonly #activeSessions: Metric;
   readonly #totalSessions: Metric;
@@ -16,27 +24,37 @@ export class DatagramMetrics implements DatagramObserver {
   readonly #icmpDropped: Metric;
   readonly #icmpRequests: Metric;
   readonly #icmpReplies: Metric;
-  readonly #dns: Metric;
+  readonly #also: DatagramSink;
 
-  constructor(r: Registry) {
+  constructor(r: Registry, also: DatagramSink) {
+    this.#also = also;
     this.#activeSessions = r.gauge("cloudflared_udp_active_sessions", "UDP sessions, datagrams version 2.");
     this.#totalSessions = r.counter("cloudflared_udp_total_sessions", "UDP sessions that were opened, version 2.");
-    this.#activeFlows = r.gauge("cloudflared_udp_active_flows", "UDP sessions, datagrams version 3.", true);
-    this.#totalFlows = r.counter("cloudflared_udp_total_flows", "UDP sessions that were opened, version 3.", true);
-    this.#failedFlows = r.counter("cloudflared_udp_failed_flows", "UDP sessions that failed.", true);
-    this.#repeatedFlows = r.counter("cloudflared_udp_retry_flow_responses", "Registrations answered again.", true);
-    this.#migratedFlows = r.counter("cloudflared_udp_migrated_flows", "Sessions that changed the connection.", true);
+    this.#activeFlows = r.gauge("cloudflared_udp_active_flows", "UDP sessions, datagrams version 3.", BY_INDEX);
+    this.#totalFlows = r.counter("cloudflared_udp_total_flows", "UDP sessions that were opened, version 3.", BY_INDEX);
+    this.#failedFlows = r.counter("cloudflared_udp_failed_flows", "UDP sessions that failed.", BY_INDEX);
+    this.#repeatedFlows = r.counter("cloudflared_udp_retry_flow_responses", "Registrations answered again.", BY_INDEX);
+    this.#migratedFlows = r.counter(
+      "cloudflared_udp_migrated_flows",
+      "Sessions that changed the connection.",
+      BY_INDEX,
+    );
     this.#unsupported = r.counter(
       "cloudflared_udp_unsupported_remote_command_total",
       "Calls of the edge that version 3 does not know.",
-      true,
+      ["command", "conn_index"],
     );
-    this.#dropped = r.counter("cloudflared_udp_dropped_datagrams", "UDP payloads that were dropped, by reason.", true);
+    this.#dropped = r.counter("cloudflared_udp_dropped_datagrams", "UDP payloads that were dropped, by reason.", [
+      "conn_index",
+      "reason",
+    ]);
     this.#tooBig = r.counter("quic_client_packet_too_big_dropped", "UDP payloads of origins that are too large.");
-    this.#icmpDropped = r.counter("cloudflared_icmp_dropped_packets", "ICMP packets dropped, by reason.", true);
+    this.#icmpDropped = r.counter("cloudflared_icmp_dropped_packets", "ICMP packets dropped, by reason.", [
+      "conn_index",
+      "reason",
+    ]);
     this.#icmpRequests = r.counter("cloudflared_icmp_total_requests", "ICMP echo requests that were passed on.");
     this.#icmpReplies = r.counter("cloudflared_icmp_total_replies", "ICMP echo replies.");
-    this.#dns = r.counter("cloudflared_virtual_origins_dns_requests_total", "Sessions to the DNS address.", true);
   }
 
   sessionOpened(version: 2 | 3, connIndex: number): void {
@@ -89,8 +107,12 @@ export class DatagramMetrics implements DatagramObserver {
     this.#icmpReplies.add();
   }
 
+  flowRefused(): void {
+    this.#also.flowRefused();
+  }
+
   dnsSession(): void {
-    this.#dns.add(1, { protocol: "udp" });
+    this.#also.dnsSession();
   }
 }
 

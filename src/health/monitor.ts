@@ -1,13 +1,39 @@
 /** Runs the health check: a look at the connections and a probe each interval, restarts by the ladder. */
 import type { HealthCheckConfig } from "../config/tunnel-config.ts";
-import { advance, freshPolicy, judge, type ProbeAnswer, type Verdict } from "./policy.ts";
-import type { Probe } from "./probe.ts";
+import { advance, freshPolicy, isSuccess, judge, type ProbeAnswer, type Verdict } from "./policy.ts";
+import type { Probe, ProbeReply } from "./probe.ts";
 
 /** An answer later than this is none. */
 const PROBE_TIMEOUT_MS = 10_000;
 
 /** Waits for the first answer through the public hostname, which may need some seconds after the registration. */
 const READY_ATTEMPTS_MS: readonly number[] = [1_000, 2_000, 4_000, 8_000];
+
+/** What one look came to. */
+export interface ProbeResult {
+  readonly probe: "registration" | "public_hostname" | "origin";
+  /** What was looked at: a host, an origin; empty for the registration. */
+  readonly target: string;
+  readonly ok: boolean;
+  readonly milliseconds: number | undefined;
+}
+
+export interface OriginReading {
+  readonly origin: string;
+  /** Why it can't be reached. */
+  readonly problem: string | undefined;
+  readonly milliseconds: number;
+}
+
+/** A health check as a whole. */
+export interface CheckReport {
+  readonly verdict: Verdict;
+  /** What was asked for through the public hostname. */
+  readonly url: URL | undefined;
+  /** Failures in a row before it; undefined while a restart is awaited. */
+  readonly failures: number | undefined;
+  readonly probes: readonly ProbeResult[];
+}
 
 export interface MonitorOptions {
   readonly config: HealthCheckConfig;
@@ -19,10 +45,11 @@ export interface MonitorOptions {
   /** What to GET; undefined while the public hostname is not known. */
   readonly probeUrl: () => URL | undefined;
   readonly probe: Probe;
+  /** Looks at the origins; undefined where nobody asked for it. Never rejects. */
+  readonly probeOrigins: ((signal: AbortSignal) => Promise<readonly OriginReading[]>) | undefined;
   /** True when the probe's request has come through this tunnel itself since then (performance.now()). */
   readonly carried: (since: number) => boolean;
-  /** The outcome of each check, with the number of failures in a row before it; undefined while a restart is awaited. */
-  readonly onVerdict: (verdict: Verdict, url: URL | undefined, failures: number | undefined) => void;
+  readonly onCheck: (report: CheckReport) => void;
   /** A 2xx came back through the public hostname. */
   readonly onReady: () => void;
   /** A restart is decided; `onRestart` follows after `delayMs` unless a check succeeds before. */
@@ -31,11 +58,16 @@ export interface MonitorOptions {
 }
 
 /** Programs may inject a probe, and in JavaScript it may resolve with anything. */
-function readAnswer(answer: unknown): { status: number; body: string } {
+function readAnswer(answer: unknown): ProbeReply {
   const status: unknown = Reflect.get(Object(answer), "status");
   const body: unknown = Reflect.get(Object(answer), "body");
   if (typeof status !== "number") throw new TypeError("the probe's answer has no status");
-  return { status, body: typeof body === "string" ? body : "" };
+  const location: unknown = Reflect.get(Object(answer), "location");
+  return {
+    status,
+    body: typeof body === "string" ? body : "",
+    location: typeof location === "string" ? location : undefined,
+  };
 }
 
 export class HealthMonitor {
@@ -85,13 +117,28 @@ export class HealthMonitor {
   }
 
   async #check(): Promise<void> {
-    const { config, isRegistered, onVerdict, probeUrl } = this.#options;
+    const { config, isRegistered, onCheck, probeOrigins } = this.#options;
+    const began = performance.now();
+    const looking = probeOrigins?.(this.#abort.signal);
+    const url = this.#options.probeUrl();
     const probe = isRegistered() ? await this.#probe() : undefined;
+    const milliseconds = performance.now() - began;
+    const origins = (await looking) ?? [];
     if (this.#abort.signal.aborted) return;
     // Looked at again: the probe takes its time.
-    const verdict = judge({ registered: isRegistered(), probe });
+    const registered = isRegistered();
+    const problems = origins.map(({ problem }) => problem).filter((problem) => problem !== undefined);
+    const verdict = judge({ registered, probe, origins: problems });
     const awaitsRestart = this.#restartTimer !== undefined;
-    onVerdict(verdict, probeUrl(), awaitsRestart ? undefined : this.#policy.failures);
+    const probes: ProbeResult[] = [{ probe: "registration", target: "", ok: registered, milliseconds: undefined }];
+    if (probe !== undefined && url !== undefined) {
+      probes.push({ probe: "public_hostname", target: url.host, ok: isSuccess(probe), milliseconds });
+    }
+    for (const origin of origins) {
+      const { milliseconds: took, problem } = origin;
+      probes.push({ probe: "origin", target: origin.origin, ok: problem === undefined, milliseconds: took });
+    }
+    onCheck({ verdict, url, failures: awaitsRestart ? undefined : this.#policy.failures, probes });
     if (probe !== undefined) this.#isReady(probe);
     if (verdict.kind === "healthy") this.#cancelRestart();
     // One restart at a time: what fails while it is awaited is the same failure.
@@ -117,7 +164,7 @@ export class HealthMonitor {
   }
 
   #isReady(probe: ProbeAnswer): boolean {
-    const ready = probe.kind === "answer" && probe.status >= 200 && probe.status <= 299;
+    const ready = isSuccess(probe);
     if (ready) this.#options.onReady();
     return ready;
   }

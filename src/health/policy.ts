@@ -10,6 +10,8 @@ export type ProbeAnswer =
       readonly status: number;
       /** Beginning of the body. */
       readonly body: string;
+      /** Where it redirects to. */
+      readonly location?: string | undefined;
       /** The request itself was seen coming through this tunnel. */
       readonly carried: boolean;
     }
@@ -20,26 +22,46 @@ export interface Check {
   readonly registered: boolean;
   /** Undefined where the public hostname is not known. */
   readonly probe: ProbeAnswer | undefined;
+  /** What is wrong with the origins, as far as they are looked at. */
+  readonly origins: readonly string[];
 }
 
 export type Verdict =
   | { readonly kind: "healthy" }
-  /** The tunnel works, and what is behind it does not answer with 2xx. */
-  | { readonly kind: "degraded"; readonly status: number; readonly message: string }
+  /** The tunnel works, and what is behind it does not: `status` is what the public hostname answered, where that showed it. */
+  | { readonly kind: "degraded"; readonly status: number | undefined; readonly message: string }
   | { readonly kind: "failed"; readonly message: string };
 
-export function judge({ registered, probe }: Check): Verdict {
+export function judge({ origins, probe, registered }: Check): Verdict {
   if (!registered) return { kind: "failed", message: "no connection is registered" };
-  if (probe === undefined) return { kind: "healthy" };
+  if (probe === undefined) return judgeOrigins(origins);
   if (probe.kind === "no-answer") {
     return { kind: "failed", message: `the public hostname does not answer: ${probe.error.message}` };
   }
   const { status } = probe;
-  if (status >= 200 && status <= 299) return { kind: "healthy" };
+  if (isSuccess(probe)) return judgeOrigins(origins);
   if (isEdgeFailure(probe)) {
     return { kind: "failed", message: `the edge answers ${describeEdgeFailure(probe)} for the public hostname` };
   }
-  return { kind: "degraded", status, message: `the public hostname answers with status ${status}` };
+  const why = leadsToLogin(probe)
+    ? ", a redirect to the login of Cloudflare Access: --service-token-id and its secret let the check through"
+    : "";
+  return { kind: "degraded", status, message: `the public hostname answers with status ${status}${why}` };
+}
+
+function judgeOrigins([first, ...others]: readonly string[]): Verdict {
+  if (first === undefined) return { kind: "healthy" };
+  const more = others.length === 0 ? "" : ` (and ${others.length} more)`;
+  return { kind: "degraded", status: undefined, message: `${first}${more}` };
+}
+
+/** The way through the public hostname leads to an origin that is content. */
+export function isSuccess(probe: ProbeAnswer): boolean {
+  return probe.kind === "answer" && probe.status >= 200 && probe.status <= 299;
+}
+
+function leadsToLogin({ location }: Extract<ProbeAnswer, { kind: "answer" }>): boolean {
+  return location !== undefined && /^https:\/\/[\w-]+\.cloudflareaccess\.com\//.test(location);
 }
 
 /** Statuses that Cloudflare makes itself: 520 to 527 and 530 are no one else's, 502 and 504 are a gateway's. */

@@ -3,11 +3,11 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { MetricsConfig } from "../config/tunnel-config.ts";
 import { UnderpassError } from "../errors.ts";
+import type { StateReading, TunnelState } from "./state.ts";
 import type { DiagnosticState } from "./diagnostics/tunnel-state.ts";
 
 /** cloudflared's ports, tried in this order before any other. */
 export const METRICS_PORTS: readonly number[] = [20241, 20242, 20243, 20244, 20245];
-const DEFAULT_HOST = "127.0.0.1";
 
 /** For a request and for its answer, as in cloudflared. */
 const TIMEOUT_MS = 10_000;
@@ -26,10 +26,16 @@ export class MetricsListenError extends UnderpassError {
   }
 }
 
+/** The tunnel's state, and the connections that it comes from. */
+export interface HealthReading extends StateReading {
+  readonly readyConnections: number;
+  readonly wantedConnections: number;
+}
+
 /** What the server tells of the tunnel, asked at each request. */
 export interface HealthState {
   readonly connectorId: string;
-  readonly readyConnections: () => number;
+  readonly health: () => HealthReading;
   /** Public hostname of a quick tunnel, empty otherwise. */
   readonly quickHostname: () => string;
   /** JSON: the rules in effect, and their version. */
@@ -50,6 +56,8 @@ interface Answer {
   readonly status: number;
   readonly type: string;
   readonly body: string;
+  /** Said in a header, so that the body can be cloudflared's. */
+  readonly state?: TunnelState;
 }
 
 const TEXT = "text/plain; charset=utf-8";
@@ -70,7 +78,7 @@ export async function startMetricsServer(config: MetricsConfig, state: HealthSta
     return server;
   };
   const server = await (config.kind === "default"
-    ? listenOnDefault(create)
+    ? listenOnDefault(create, config.host)
     : listen(create(), config.host, config.port));
   return {
     url: urlOf(server),
@@ -82,11 +90,11 @@ export async function startMetricsServer(config: MetricsConfig, state: HealthSta
   };
 }
 
-async function listenOnDefault(create: () => Server): Promise<Server> {
+async function listenOnDefault(create: () => Server, host: string): Promise<Server> {
   let failure: unknown;
   for (const port of [...METRICS_PORTS, 0]) {
     try {
-      return await listen(create(), DEFAULT_HOST, port);
+      return await listen(create(), host, port);
     } catch (error) {
       failure = error;
     }
@@ -116,11 +124,12 @@ function urlOf(server: Server): string {
 /** Never rejects. */
 async function respond(request: IncomingMessage, response: ServerResponse, state: HealthState): Promise<void> {
   request.resume();
-  const { status, type, body } = await answer(request, state).catch(() => FAILED);
+  const { status, type, body, state: name } = await answer(request, state).catch(() => FAILED);
   response.writeHead(status, {
     "content-type": type,
     "content-length": Buffer.byteLength(body),
     "x-content-type-options": "nosniff",
+    ...(name === undefined ? {} : { "underpass-state": name }),
     ...(status === 405 ? { allow: "GET, HEAD" } : {}),
   });
   response.end(body);
@@ -133,11 +142,16 @@ async function answer(request: IncomingMessage, state: HealthState): Promise<Ans
   const [path] = (request.url ?? "/").split("?");
   switch (path) {
     case "/ready": {
-      const readyConnections = state.readyConnections();
+      const { readyConnections, state: name } = state.health();
       const status = readyConnections > 0 ? 200 : 503;
-      return { status, type: TEXT, body: JSON.stringify({ status, readyConnections, connectorId: state.connectorId }) };
+      const body = JSON.stringify({ status, readyConnections, connectorId: state.connectorId });
+      return { status, type: TEXT, body, state: name };
     }
-    case "/live":
+    case "/live": {
+      const reading = state.health();
+      const body = JSON.stringify({ status: 200, ...reading, connectorId: state.connectorId });
+      return { status: 200, type: "application/json", body: `${body}\n`, state: reading.state };
+    }
     case "/healthcheck":
       return { status: 200, type: TEXT, body: "OK\n" };
     case "/quicktunnel":
@@ -148,14 +162,18 @@ async function answer(request: IncomingMessage, state: HealthState): Promise<Ans
       return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: state.metrics() };
     default:
       return path?.startsWith("/diag/") === true && state.diagnostics !== undefined
-        ? diagnostics(path, state.diagnostics, state.connectorId)
+        ? diagnostics(path, state.diagnostics, state)
         : NOT_FOUND;
   }
 }
 
 /** For `diag`, ours and cloudflared's. Loaded when somebody asks. */
-async function diagnostics(path: string, state: DiagnosticState, connectorId: string): Promise<Answer> {
+async function diagnostics(
+  path: string,
+  state: DiagnosticState,
+  { connectorId, health }: HealthState,
+): Promise<Answer> {
   const { renderDiagnostics } = await import("./diagnostics/pages.ts");
-  const body = await renderDiagnostics(path, state, connectorId);
+  const body = await renderDiagnostics(path, state, connectorId, health);
   return body === undefined ? NOT_FOUND : { status: 200, type: TEXT, body };
 }

@@ -1,8 +1,13 @@
 /** The numbers of one tunnel, under cloudflared's names where it has the same ones (operations § 9.1). */
 import type { DatagramObserver, OutcomeClass, RequestObserver, RequestOutcome } from "../types.ts";
+import { ConnectionMetrics, type ConnectionsReading } from "./connection-metrics.ts";
 import { DatagramMetrics } from "./datagram-metrics.ts";
-import { type Metric, type MetricFamily, Registry } from "./metrics.ts";
+import { HealthMetrics } from "./health-metrics.ts";
+import { type Distribution, type Histogram, type Metric, type MetricFamily, Registry } from "./metrics.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
+import { QuicMetrics } from "./quic-metrics.ts";
+import { RpcMetrics } from "./rpc-metrics.ts";
+import type { TunnelState } from "./state.ts";
 
 /** Outcomes that cloudflared counts as errors of proxying to the origin. */
 const ORIGIN_ERRORS: ReadonlySet<OutcomeClass> = new Set<OutcomeClass>([
@@ -16,85 +21,115 @@ const ORIGIN_ERRORS: ReadonlySet<OutcomeClass> = new Set<OutcomeClass>([
   "flow-limit",
 ]);
 
-export type RpcMethod = "register_connection" | "unregister_connection" | "update_local_configuration";
+/** Milliseconds. */
+const CONNECT_BOUNDS = [1, 10, 25, 50, 100, 500, 1000, 5000];
+/** Seconds. */
+const DURATION_BOUNDS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
+
+/** What is looked up at each rendering. */
+export interface TunnelReading extends ConnectionsReading {
+  readonly state: TunnelState;
+  /** Bytes that streams hold, and may hold. */
+  readonly memory: { readonly held: number; readonly limit: number } | undefined;
+}
 
 export class TunnelMetrics implements RequestObserver {
   readonly datagrams: DatagramObserver;
+  readonly connections: ConnectionMetrics;
+  readonly health: HealthMetrics;
+  readonly quic: QuicMetrics;
+  readonly rpc: RpcMetrics;
   readonly #registry = new Registry();
   readonly #requests: Metric;
   readonly #concurrent: Metric;
   readonly #responses: Metric;
   readonly #errors: Metric;
   readonly #outcomes: Metric;
-  readonly #haConnections: Metric;
-  readonly #registeredNow: Metric;
-  readonly #locations: Metric;
-  readonly #registered: Metric;
-  readonly #registerFailed: Metric;
+  readonly #durations: Histogram;
   readonly #hostnames: Metric;
-  readonly #configPushes: Metric;
-  readonly #configPushErrors: Metric;
   readonly #tcpActive: Metric;
   readonly #tcpTotal: Metric;
-  readonly #rpcCalls: Metric;
-  readonly #rpcFailures: Metric;
-  readonly #checkFailures: Metric;
-  readonly #restarts: Metric;
+  readonly #connectLatency: Histogram;
+  readonly #connectErrors: Metric;
+  readonly #dns: Metric;
+  readonly #flowsRefused: Metric;
   readonly #configVersion: Metric;
   readonly #reloads: Metric;
-  readonly #connectErrors: Metric;
-  readonly #degraded: Metric;
-  /** Counted per request, so without rendering labels. */
+  readonly #memoryHeld: Metric;
+  readonly #memoryLimit: Metric;
+  // Counted for each request, so as plain numbers; they become metrics when somebody asks.
+  #started = 0;
+  #ended = 0;
+  #failed = 0;
   readonly #statusCounts = new Map<number, number>();
   readonly #outcomeCounts = new Map<OutcomeClass, number>();
-  readonly #locationOf = new Map<number, string>();
+  /** By the rule's index. */
+  readonly #durationsOf: (Distribution | undefined)[] = [];
+  #read: (() => TunnelReading) | undefined;
 
   constructor(version: string) {
     const r = this.#registry;
-    this.datagrams = new DatagramMetrics(r);
-    const build = r.gauge("build_info", "Always 1; the labels tell what is running.", true);
+    const build = r.gauge("build_info", "Always 1; the labels tell what is running.", [
+      "goversion",
+      "revision",
+      "type",
+      "version",
+    ]);
     build.set(1, { goversion: "", revision: "", type: `node ${process.version}`, version });
     this.#requests = r.counter("cloudflared_tunnel_total_requests", "Requests that came through the tunnel.");
     this.#concurrent = r.gauge("cloudflared_tunnel_concurrent_requests_per_tunnel", "Requests under way.");
-    this.#responses = r.counter("cloudflared_tunnel_response_by_code", "Answers by HTTP status.", true);
+    this.#responses = r.counter("cloudflared_tunnel_response_by_code", "Answers by HTTP status.", ["status_code"]);
     this.#errors = r.counter("cloudflared_tunnel_request_errors", "Requests that failed at the origin.");
-    this.#outcomes = r.counter("underpass_request_outcomes_total", "Ended requests by outcome.", true);
-    this.#haConnections = r.gauge("cloudflared_tunnel_ha_connections", "Connections being opened or serving.");
-    this.#registeredNow = r.gauge("underpass_registered_connections", "Connections that are registered.");
-    this.#locations = r.gauge("cloudflared_tunnel_server_locations", "1 for the edge's location now, 0 before.", true);
-    this.#registered = r.counter("cloudflared_tunnel_tunnel_register_success", "Registered connections.", true);
-    this.#registerFailed = r.counter("cloudflared_tunnel_tunnel_register_fail", "Failed registrations.", true);
-    this.#hostnames = r.counter("cloudflared_tunnel_user_hostnames_counts", "Public hostnames of quick tunnels.", true);
-    this.#configPushes = r.counter("cloudflared_config_local_config_pushes", "Configurations told to the edge.");
-    this.#configPushErrors = r.counter("cloudflared_config_local_config_pushes_errors", "Those that failed.");
+    this.#outcomes = r.counter("underpass_request_outcomes_total", "Ended requests by outcome.", ["outcome"]);
+    this.#durations = r.histogram(
+      "underpass_request_duration_seconds",
+      "Time from a request's head to its end, by the rule's index.",
+      DURATION_BOUNDS,
+      ["rule"],
+    );
+    this.connections = new ConnectionMetrics(r);
+    this.rpc = new RpcMetrics(r);
+    this.#hostnames = r.counter("cloudflared_tunnel_user_hostnames_counts", "Public hostnames of quick tunnels.", [
+      "userHostname",
+    ]);
     this.#tcpActive = r.gauge("cloudflared_tcp_active_sessions", "TCP streams under way.");
     this.#tcpTotal = r.counter("cloudflared_tcp_total_sessions", "TCP streams that were opened.");
-    this.#rpcCalls = r.counter("cloudflared_rpc_client_operations", "Calls to the edge.", true);
-    this.#rpcFailures = r.counter("cloudflared_rpc_client_failures", "Calls to the edge that failed.", true);
-    this.#checkFailures = r.counter("underpass_health_check_failures_total", "Health checks that failed.");
-    this.#restarts = r.counter("underpass_restarts_total", "Restarts of the tunnel by its health check.");
-    this.#degraded = r.gauge("underpass_degraded", "1 while the public hostname answers, but not with 2xx.");
+    this.#connectLatency = r.histogram(
+      "cloudflared_proxy_connect_latency",
+      "Time to connect to the origin of a TCP stream, in milliseconds.",
+      CONNECT_BOUNDS,
+    );
+    this.#connectErrors = r.counter("cloudflared_proxy_connect_streams_errors", "TCP streams that did not come about.");
+    this.#dns = r.counter(
+      "cloudflared_virtual_origins_dns_requests_total",
+      "Streams and sessions to the DNS address.",
+      ["protocol"],
+    );
+    this.#flowsRefused = r.counter(
+      "flow_client_registrations_rate_limited_total",
+      "Flows of the private network that were refused, as too many are open.",
+      ["flow_type"],
+    );
+    this.datagrams = new DatagramMetrics(r, {
+      dnsSession: () => this.#dns.add(1, { protocol: "udp" }),
+      flowRefused: () => this.#flowsRefused.add(1, { flow_type: "udp" }),
+    });
+    this.quic = new QuicMetrics(r);
+    this.health = new HealthMetrics(r);
     this.#configVersion = r.gauge(
       "cloudflared_orchestration_config_version",
       "Configuration from Cloudflare in effect.",
     );
-    this.#reloads = r.counter("underpass_config_reloads_total", "Local rules given to the running tunnel.", true);
-    this.#connectErrors = r.counter("cloudflared_proxy_connect_streams_errors", "TCP streams that did not come about.");
+    this.#reloads = r.counter("underpass_config_reloads_total", "Local rules given to the running tunnel.", ["result"]);
+    this.#memoryHeld = r.gauge("underpass_memory_held_bytes", "Bytes that streams hold for their consumers.");
+    this.#memoryLimit = r.gauge("underpass_memory_limit_bytes", "Bytes that streams may hold together.");
     addProcessMetrics(r);
-    r.onCollect(() => {
-      for (const [status_code, count] of this.#statusCounts)
-        this.#responses.set(count, { status_code: `${status_code}` });
-      for (const [outcome, count] of this.#outcomeCounts) this.#outcomes.set(count, { outcome });
-    });
+    r.onCollect(() => this.#collect());
   }
 
-  /** `count` is asked at each rendering. */
-  countConnections(count: () => { readonly active: number; readonly registered: number }): void {
-    this.#registry.onCollect(() => {
-      const { active, registered } = count();
-      this.#haConnections.set(active);
-      this.#registeredNow.set(registered);
-    });
+  /** `read` is asked at each rendering. */
+  watch(read: () => TunnelReading): void {
+    this.#read = read;
   }
 
   get families(): readonly MetricFamily[] {
@@ -105,52 +140,59 @@ export class TunnelMetrics implements RequestObserver {
     return this.#registry.render();
   }
 
+  #collect(): void {
+    this.#requests.set(this.#started);
+    this.#concurrent.set(this.#started - this.#ended);
+    this.#errors.set(this.#failed);
+    for (const [status, count] of this.#statusCounts) this.#responses.set(count, { status_code: `${status}` });
+    for (const [outcome, count] of this.#outcomeCounts) this.#outcomes.set(count, { outcome });
+    const reading = this.#read?.();
+    if (reading === undefined) return;
+    this.connections.collect(reading);
+    this.health.collect(reading.state);
+    if (reading.memory === undefined) return;
+    this.#memoryHeld.set(reading.memory.held);
+    this.#memoryLimit.set(reading.memory.limit);
+  }
+
   started(): void {
-    this.#requests.add();
-    this.#concurrent.add();
+    this.#started++;
   }
 
   finished(outcome: RequestOutcome): void {
-    this.#concurrent.add(-1);
+    this.#ended++;
     increment(this.#outcomeCounts, outcome.class);
     if (outcome.status > 0) increment(this.#statusCounts, outcome.status);
-    if (ORIGIN_ERRORS.has(outcome.class)) this.#errors.add();
-    if (outcome.kind !== "tcp") return;
+    if (ORIGIN_ERRORS.has(outcome.class)) this.#failed++;
+    if (outcome.kind === "http") this.#time(outcome);
+    else if (outcome.kind === "tcp") this.#tcpFinished(outcome);
+  }
+
+  #time({ ingressRule, milliseconds }: RequestOutcome): void {
+    if (ingressRule === undefined) return;
+    this.#durationsOf[ingressRule] ??= this.#durations.of({ rule: `${ingressRule}` });
+    this.#durationsOf[ingressRule]?.observe(milliseconds / 1000);
+  }
+
+  #tcpFinished(outcome: RequestOutcome): void {
     this.#tcpActive.add(-1);
+    if (outcome.class === "flow-limit") this.#flowsRefused.add(1, { flow_type: "tcp" });
     if (outcome.class !== "ok" && outcome.phase !== "splice") this.#connectErrors.add();
   }
 
+  connected(milliseconds: number): void {
+    this.#connectLatency.observe(milliseconds);
+  }
+
   /** A request has turned out to be a TCP stream; `finished` follows. */
-  tcpStarted(): void {
+  tcpStarted(isVirtualDns: boolean): void {
     this.#tcpActive.add();
     this.#tcpTotal.add();
-  }
-
-  registered(connIndex: number, location: string): void {
-    this.#registered.add(1, { rpcName: "registerConnection" });
-    const connection_id = String(connIndex);
-    const before = this.#locationOf.get(connIndex);
-    if (before !== undefined) this.#locations.set(0, { connection_id, edge_location: before });
-    this.#locationOf.set(connIndex, location);
-    this.#locations.set(1, { connection_id, edge_location: location });
-  }
-
-  /** The edge, or the way to it, failed a registration. */
-  registerFailed(duplicate: boolean): void {
-    this.#registerFailed.add(1, { error: duplicate ? "dup_edge_conn" : "server_error", rpcName: "registerConnection" });
+    if (isVirtualDns) this.#dns.add(1, { protocol: "tcp" });
   }
 
   hostname(userHostname: string): void {
     this.#hostnames.add(1, { userHostname });
-  }
-
-  rpc(method: RpcMethod, ok: boolean): void {
-    const labels = { handler: "registration", method };
-    this.#rpcCalls.add(1, labels);
-    if (!ok) this.#rpcFailures.add(1, labels);
-    if (method !== "update_local_configuration") return;
-    this.#configPushes.add();
-    if (!ok) this.#configPushErrors.add();
   }
 
   /** A configuration from Cloudflare is in effect. */
@@ -160,15 +202,6 @@ export class TunnelMetrics implements RequestObserver {
 
   reloaded(result: "applied" | "refused" | "failed"): void {
     this.#reloads.add(1, { result });
-  }
-
-  healthCheck(verdict: "healthy" | "degraded" | "failed"): void {
-    this.#degraded.set(verdict === "degraded" ? 1 : 0);
-    if (verdict === "failed") this.#checkFailures.add();
-  }
-
-  restarted(): void {
-    this.#restarts.add();
   }
 }
 

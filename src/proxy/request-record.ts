@@ -90,6 +90,11 @@ export class RequestRecord {
     this.#active = this.#context.active.add(active);
   }
 
+  /** The origin of a TCP stream has taken the connection. */
+  connected(): void {
+    this.#context.observer.connected?.(performance.now() - this.#started);
+  }
+
   finish(outcome: OutcomeClass, phase?: RequestPhase, error?: Error): void {
     if (this.#finished) return;
     this.#finished = true;

@@ -134,6 +134,7 @@ export class TcpExchange implements StreamSink, ConnectionUser, ActiveRequest {
   onOpen(): void {
     const connection = this.#connection;
     if (connection === undefined) return;
+    this.#record.connected();
     const preface = this.#visitor.opened(connection.socket);
     this.#splice = new Splice(
       this.#stream,

@@ -275,7 +275,7 @@ describe("underpass config check", () => {
         mode: { value: "named", source: "--token" },
         service: { value: "http://localhost:3000", source: "--url" },
         secret: { value: "[redacted]" },
-        metrics: { value: null, source: "default" },
+        metrics: { value: expect.stringContaining("20241-20245"), source: "default" },
       },
       warnings: [],
       notes: ["Accepted, without effect as in cloudflared: --ui"],

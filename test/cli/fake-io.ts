@@ -83,6 +83,7 @@ export class FakeTunnel implements LocalTunnel {
   readonly finished: Promise<void>;
   readonly config: TunnelConfig;
   readonly runtime: TunnelRuntime;
+  readonly state = "starting";
   readonly ingresses: Ingress[] = [];
   failedReloads = 0;
   readonly reconnects: { connIndex: number | undefined; pause: number | undefined }[] = [];

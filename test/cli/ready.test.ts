@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
 import { type MetricsServer, startMetricsServer } from "../../src/health/server.ts";
 import type { DiagnosticConnection } from "../../src/health/diagnostics/tunnel-state.ts";
+import { readState } from "../../src/health/state.ts";
 import { cli } from "./fake-io.ts";
 
 const CONNECTOR = "99999999-8888-4777-8666-555555555555";
@@ -17,12 +18,23 @@ function connection(connIndex: number, state: string): DiagnosticConnection {
 }
 
 /** A tunnel's metrics server with connections in these states; resolves with host:port. */
-async function instance(states: readonly string[]): Promise<string> {
+async function instance(states: readonly string[], problems: readonly string[] = []): Promise<string> {
+  const readyConnections = states.filter((state) => state === "registered").length;
   const server: MetricsServer = await startMetricsServer(
     { kind: "address", host: "127.0.0.1", port: 0 },
     {
       connectorId: CONNECTOR,
-      readyConnections: () => states.filter((state) => state === "registered").length,
+      health: () => ({
+        ...readState({
+          everRegistered: true,
+          stopping: false,
+          ready: readyConnections,
+          wanted: states.length,
+          problems,
+        }),
+        readyConnections,
+        wantedConnections: states.length,
+      }),
       quickHostname: () => "",
       configuration: () => "{}",
       metrics: () => "",
@@ -95,6 +107,23 @@ describe("underpass healthcheck", () => {
     expect([status, io.stdout.text]).toEqual([expected, expect.stringContaining(`http://${address}: ${text}`)]);
   });
 
+  it("is degraded where the tunnel says so, which only --strict minds", async () => {
+    const address = await instance(["registered"], ["the origin http://localhost:3000 is down: ECONNREFUSED"]);
+    const { io, status } = await cli(["healthcheck", "--metrics", address]);
+    expect([status, io.stdout.text]).toEqual([
+      0,
+      `http://${address}: degraded (1 of 1 connections): the origin http://localhost:3000 is down: ECONNREFUSED\n`,
+    ]);
+    expect((await cli(["healthcheck", "--strict", "--metrics", address])).status).toBe(1);
+    const well = await instance(["registered"]);
+    expect((await cli(["healthcheck", "--strict", "--metrics", well])).status).toBe(0);
+    const elsewhere = await cli(["ready", "--strict", "--metrics", well]);
+    expect([elsewhere.status, elsewhere.io.stderr.text]).toEqual([
+      1,
+      expect.stringContaining("underpass healthcheck --strict has it"),
+    ]);
+  });
+
   it("tells programs in JSON", async () => {
     const address = await instance(["registered", "waiting"]);
     const { io } = await cli(["healthcheck", "--json", "--metrics", address]);
@@ -108,6 +137,8 @@ describe("underpass healthcheck", () => {
           active: 1,
           wanted: 2,
           pid: process.pid,
+          state: "degraded",
+          reasons: ["1 of 2 connections is registered"],
         },
       ],
     });

@@ -81,8 +81,27 @@ describe("quick or named", () => {
     expect(config.identity).toEqual({ mode: "quick", quickService: "https://api.trycloudflare.com" });
     expect(config.ingress.rules[0]?.service).toEqual({ kind: "url", url: new URL("http://localhost:3000") });
     expect(config.haConnections).toBe(1);
-    expect(config.metrics).toBeUndefined();
+    expect(config.metrics?.kind).toBe("default");
     expect([...warnings, ...notes]).toEqual([]);
+  });
+
+  it.each([
+    [{}, "default"],
+    [{ metrics: "off" }, undefined],
+    [{ metrics: "127.0.0.1:9" }, "address"],
+  ])("with the flags %j the metrics server is %s", async (flags, kind) => {
+    const { config } = await plan({ flags: { url: "3000", ...flags } });
+    expect(config.metrics?.kind).toBe(kind);
+  });
+
+  it("a container's default metrics server is reached from outside", async () => {
+    const { config } = await plan({ flags: { url: "3000" }, env: { KUBERNETES_SERVICE_HOST: "10.0.0.1" } });
+    expect(config.metrics).toEqual({ kind: "default", host: "0.0.0.0" });
+  });
+
+  it("a TOML file without a metrics port has none", async () => {
+    const { config } = await plan({ file: toml("") });
+    expect(config.metrics).toBeUndefined();
   });
 
   it("underpass --url ignores a token of the environment, and says so", async () => {

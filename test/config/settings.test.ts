@@ -133,8 +133,12 @@ describe("settingsTable", () => {
       "error-page",
       "exit-on-failure",
       "health-check-interval",
+      "health-check-origins",
       "health-check-path",
       "max-failures",
+      "service-token-file",
+      "service-token-id",
+      "service-token-secret",
       "state-directory",
     ]);
   });

@@ -411,7 +411,12 @@ describe("the health check of a tunnel", () => {
   const hostname = "agent.example.com";
 
   it("probes the public hostname with the configured path", async () => {
-    start({ hostname, config: { healthCheck: { intervalMs: 30_000, maxFailures: 3, path: "//a?b" } } });
+    start({
+      hostname,
+      config: {
+        healthCheck: { intervalMs: 30_000, maxFailures: 3, path: "//a?b", serviceToken: undefined, origins: false },
+      },
+    });
     await advance(31_000);
     expect(probe.mock.calls[0]?.[0].href).toBe("https://agent.example.com//a?b");
   });

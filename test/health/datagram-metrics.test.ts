@@ -5,7 +5,11 @@ import { Registry } from "../../src/health/metrics.ts";
 
 it("counts what it is told", () => {
   const registry = new Registry();
-  const metrics = new DatagramMetrics(registry);
+  const also: string[] = [];
+  const metrics = new DatagramMetrics(registry, {
+    dnsSession: () => also.push("dns"),
+    flowRefused: () => also.push("refused"),
+  });
   metrics.sessionOpened(2, 0);
   metrics.sessionOpened(2, 1);
   metrics.sessionClosed(2, 1);
@@ -23,6 +27,8 @@ it("counts what it is told", () => {
   metrics.icmpRequest();
   metrics.icmpReply();
   metrics.dnsSession();
+  metrics.flowRefused();
+  expect(also).toEqual(["dns", "refused"]);
   const numbers = registry
     .render()
     .split("\n")
@@ -36,13 +42,12 @@ it("counts what it is told", () => {
     'cloudflared_udp_failed_flows{conn_index="1"} 1',
     'cloudflared_udp_retry_flow_responses{conn_index="0"} 1',
     'cloudflared_udp_migrated_flows{conn_index="2"} 1',
-    'cloudflared_udp_unsupported_remote_command_total{conn_index="3",command="register_udp_session"} 1',
+    'cloudflared_udp_unsupported_remote_command_total{command="register_udp_session",conn_index="3"} 1',
     'cloudflared_udp_dropped_datagrams{conn_index="0",reason="read_too_large"} 2',
     'cloudflared_udp_dropped_datagrams{conn_index="1",reason="write_full"} 1',
     "quic_client_packet_too_big_dropped 1",
     'cloudflared_icmp_dropped_packets{conn_index="1",reason="write_failed"} 1',
     "cloudflared_icmp_total_requests 1",
     "cloudflared_icmp_total_replies 1",
-    'cloudflared_virtual_origins_dns_requests_total{protocol="udp"} 1',
   ]);
 });

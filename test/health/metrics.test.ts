@@ -1,38 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { Registry } from "../../src/health/metrics.ts";
 import { TunnelMetrics } from "../../src/health/tunnel-metrics.ts";
+import { labelsOf, parseExposition } from "./exposition.ts";
 import type { RequestOutcome } from "../../src/types.ts";
-
-/** Reads the exposition format, strictly: what a scraper would refuse throws. */
-export function parseExposition(text: string): Map<string, { type: string; samples: Map<string, number> }> {
-  const families = new Map<string, { type: string; samples: Map<string, number> }>();
-  if (text !== "" && !text.endsWith("\n")) throw new Error("the last line does not end");
-  for (const line of text.split("\n").slice(0, -1)) {
-    const type = /^# TYPE ([a-zA-Z_:][\w:]*) (counter|gauge|histogram)$/.exec(line);
-    if (type?.[1] !== undefined && type[2] !== undefined) {
-      if (families.has(type[1])) throw new Error(`${type[1]} is declared twice`);
-      families.set(type[1], { type: type[2], samples: new Map() });
-      continue;
-    }
-    if (/^# HELP [a-zA-Z_:][\w:]* \S/.test(line)) continue;
-    const sample = /^([a-zA-Z_:][\w:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*\})? (-?[\d.e+-]+|NaN)$/.exec(
-      line,
-    );
-    const family = families.get(sample?.[1] ?? "");
-    if (sample === null || family === undefined) throw new Error(`not a sample: ${line}`);
-    const key = sample[2] ?? "";
-    if (family.samples.has(key)) throw new Error(`${line} stands twice`);
-    family.samples.set(key, Number(sample[3]));
-  }
-  return families;
-}
 
 describe("the registry", () => {
   it("writes what Prometheus reads", () => {
     const registry = new Registry();
     const counter = registry.counter("a_total", "A.");
-    const gauge = registry.gauge("b", "B.", true);
-    registry.counter("empty_total", "Never counted.", true);
+    const gauge = registry.gauge("b", "B.", ["one", "two"]);
+    registry.counter("empty_total", "Never counted.", ["x"]);
     counter.add();
     counter.add(2);
     gauge.set(-1.5, { one: 'quote " backslash \\ line\nend', two: "plain" });
@@ -50,6 +27,58 @@ describe("the registry", () => {
       ].join("\n"),
     );
     expect(parseExposition(registry.render()).get("b")?.samples.size).toBe(2);
+  });
+
+  it("counts observations in buckets, each with those below it", () => {
+    const registry = new Registry();
+    const plain = registry.histogram("h", "H.", [1, 5]);
+    const labelled = registry.histogram("l", "L.", [0.5], ["x"]);
+    for (const value of [0.5, 1, 3, 100]) plain.observe(value);
+    labelled.observe(2, { x: "a" });
+    expect(registry.render()).toBe(
+      [
+        "# HELP h H.",
+        "# TYPE h histogram",
+        'h_bucket{le="1"} 2',
+        'h_bucket{le="5"} 3',
+        'h_bucket{le="+Inf"} 4',
+        "h_sum 104.5",
+        "h_count 4",
+        "# HELP l L.",
+        "# TYPE l histogram",
+        'l_bucket{x="a",le="0.5"} 0',
+        'l_bucket{x="a",le="+Inf"} 1',
+        'l_sum{x="a"} 2',
+        'l_count{x="a"} 1',
+        "",
+      ].join("\n"),
+    );
+    const families = parseExposition(registry.render());
+    expect(families.get("h")?.samples.get("_count")).toBe(4);
+    expect([...families.values()].map(labelsOf)).toEqual([[], ["x"]]);
+  });
+
+  it("keeps no more series than it can hold, whatever the edge says", () => {
+    const registry = new Registry();
+    const counter = registry.counter("c", "C.", ["x"]);
+    const histogram = registry.histogram("h", "H.", [1], ["x"]);
+    for (let n = 0; n < 11_000; n++) {
+      counter.add(1, { x: `${n}` });
+      histogram.observe(1, { x: `${n}` });
+    }
+    counter.add(1, { x: "0" });
+    const families = parseExposition(registry.render());
+    expect(families.get("c")?.samples.size).toBe(10_000);
+    expect(families.get("c")?.samples.get('{x="0"}')).toBe(2);
+    expect(families.get("h")?.samples.size).toBe(40_000);
+  });
+
+  it("forgets what is told at each rendering", () => {
+    const registry = new Registry();
+    const gauge = registry.gauge("g", "G.", ["x"]);
+    gauge.set(1, { x: "a" });
+    gauge.clear();
+    expect(registry.render()).toBe("");
   });
 
   it("asks its collectors at each rendering", () => {
@@ -84,12 +113,16 @@ describe("a tunnel's metrics", () => {
   const sample = (metrics: TunnelMetrics, name: string, labels = ""): number | undefined =>
     parseExposition(metrics.render()).get(name)?.samples.get(labels);
 
-  it("have cloudflared's names and types", () => {
+  it("have cloudflared's names and types", async () => {
     const metrics = new TunnelMetrics("1.2.3");
-    metrics.registered(0, "lhr01");
-    metrics.registerFailed(true);
+    metrics.connections.registered(0, "lhr01");
+    metrics.connections.registerFailed(true);
     metrics.hostname("https://a.example.com");
-    metrics.rpc("register_connection", false);
+    await metrics.rpc.called(
+      "register_connection",
+      () => Promise.resolve(1),
+      () => false,
+    );
     metrics.started();
     metrics.finished(outcome({}));
     const families = parseExposition(metrics.render());
@@ -134,8 +167,8 @@ describe("a tunnel's metrics", () => {
 
   it("follow TCP streams", () => {
     const metrics = new TunnelMetrics("1.2.3");
-    metrics.tcpStarted();
-    metrics.tcpStarted();
+    metrics.tcpStarted(false);
+    metrics.tcpStarted(false);
     metrics.started();
     metrics.finished(outcome({ kind: "tcp" }));
     expect(sample(metrics, "cloudflared_tcp_active_sessions")).toBe(1);
@@ -144,10 +177,10 @@ describe("a tunnel's metrics", () => {
 
   it("tell the current location of each connection from the former ones", () => {
     const metrics = new TunnelMetrics("1.2.3");
-    metrics.registered(0, "lhr01");
-    metrics.registered(1, "lhr01");
-    metrics.registered(0, "ams02");
-    metrics.registered(0, "ams02");
+    metrics.connections.registered(0, "lhr01");
+    metrics.connections.registered(1, "lhr01");
+    metrics.connections.registered(0, "ams02");
+    metrics.connections.registered(0, "ams02");
     const locations = parseExposition(metrics.render()).get("cloudflared_tunnel_server_locations")?.samples;
     expect(Object.fromEntries(locations ?? [])).toEqual({
       '{connection_id="0",edge_location="lhr01"}': 0,
@@ -158,7 +191,7 @@ describe("a tunnel's metrics", () => {
 
   it("survive a location with quotes and line ends", () => {
     const metrics = new TunnelMetrics("1.2.3");
-    metrics.registered(0, 'x"\n# TYPE evil gauge\nevil 1');
+    metrics.connections.registered(0, 'x"\n# TYPE evil gauge\nevil 1');
     expect(parseExposition(metrics.render()).has("evil")).toBe(false);
   });
 });

@@ -34,14 +34,15 @@ const advance = (milliseconds: number) => vi.advanceTimersByTimeAsync(millisecon
 
 function start(options: Partial<MonitorOptions> = {}): void {
   monitor = new HealthMonitor({
-    config: { intervalMs: 30_000, maxFailures: 3, path: "/" },
+    config: { intervalMs: 30_000, maxFailures: 3, path: "/", serviceToken: undefined, origins: false },
     restartDelayMs,
     isRegistered: () => registered,
     isReady: () => ready,
     probeUrl: () => url,
     probe,
     carried: () => false,
-    onVerdict: (verdict) => verdicts.push(verdict.kind),
+    probeOrigins: undefined,
+    onCheck: ({ verdict }) => verdicts.push(verdict.kind),
     onReady: () => {
       ready = true;
     },
@@ -71,7 +72,7 @@ describe("the health check", () => {
       url = new URL("https://agent.example.com/");
       start({
         probe: () => Promise.resolve(answer as never),
-        config: { intervalMs: 1_000, maxFailures: 9, path: "/" },
+        config: { intervalMs: 1_000, maxFailures: 9, path: "/", serviceToken: undefined, origins: false },
       });
       await advance(2_000);
       expect(verdicts.every((verdict) => verdict !== "healthy")).toBe(true);
@@ -83,8 +84,8 @@ describe("the health check", () => {
     registered = false;
     const counted: (number | undefined)[] = [];
     start({
-      config: { intervalMs: 1_000, maxFailures: 2, path: "/" },
-      onVerdict: (_verdict, _url, failures) => counted.push(failures),
+      config: { intervalMs: 1_000, maxFailures: 2, path: "/", serviceToken: undefined, origins: false },
+      onCheck: ({ failures }) => counted.push(failures),
     });
     await advance(4_000);
     expect(counted).toEqual([0, 1, undefined, undefined]);
@@ -192,7 +193,7 @@ describe("the health check", () => {
 
   it("with an interval of 0 does nothing", async () => {
     registered = false;
-    start({ config: { intervalMs: 0, maxFailures: 1, path: "/" } });
+    start({ config: { intervalMs: 0, maxFailures: 1, path: "/", serviceToken: undefined, origins: false } });
     monitor.awaitReady();
     await advance(600_000);
     expect(verdicts).toEqual([]);
@@ -204,7 +205,7 @@ describe("readiness", () => {
   it("is tried for some seconds after the registration, without counting failures", async () => {
     url = new URL("https://agent.example.com/");
     probe.mockImplementation(() => Promise.resolve({ status: Date.now() < 3_000 ? 530 : 200, body: "" }));
-    start({ config: { intervalMs: 30_000, maxFailures: 1, path: "/" } });
+    start({ config: { intervalMs: 30_000, maxFailures: 1, path: "/", serviceToken: undefined, origins: false } });
     monitor.awaitReady();
     await advance(2_999);
     expect(ready).toBe(false);
@@ -217,7 +218,7 @@ describe("readiness", () => {
   it("is not tried for ever", async () => {
     url = new URL("https://agent.example.com/");
     probe.mockImplementation(() => Promise.reject(new Error("ENOTFOUND")));
-    start({ config: { intervalMs: 1_000_000, maxFailures: 3, path: "/" } });
+    start({ config: { intervalMs: 1_000_000, maxFailures: 3, path: "/", serviceToken: undefined, origins: false } });
     monitor.awaitReady();
     await advance(900_000);
     expect(probe).toHaveBeenCalledTimes(4);

@@ -40,11 +40,11 @@ describe("a check", () => {
     ["404 that speaks of 1033", true, answer(404, "1033"), "degraded"],
     ["429", true, answer(429), "degraded"],
   ])("with %s (registered: %s) is %4$s", (_name, registered, probe, kind) => {
-    expect(judge({ registered, probe }).kind).toBe(kind);
+    expect(judge({ registered, probe, origins: [] }).kind).toBe(kind);
   });
 
   it("names the edge's error", () => {
-    expect(judge({ registered: true, probe: answer(530, "error code: 1033") })).toMatchObject({
+    expect(judge({ registered: true, probe: answer(530, "error code: 1033"), origins: [] })).toMatchObject({
       message: expect.stringContaining("530 (error 1033)"),
     });
   });

@@ -30,7 +30,7 @@ describe("the probe", () => {
     });
     const probe = createProbe({ userAgent: "underpass/1.2.3" });
     const answer = await probe(new URL(`http://127.0.0.1:${port}/health?x=1`), signal());
-    expect(answer).toEqual({ status: 302, body: "moved" });
+    expect(answer).toEqual({ status: 302, body: "moved", location: "/login" });
     expect(requests).toEqual([["GET", "/health?x=1", "underpass/1.2.3"]]);
   });
 

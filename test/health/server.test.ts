@@ -17,7 +17,7 @@ afterEach(async () => {
 function state(overrides: Partial<HealthState> = {}): HealthState {
   return {
     connectorId: "99999999-8888-4777-8666-555555555555",
-    readyConnections: () => 4,
+    health: () => ({ state: "ready", reasons: [], readyConnections: 4, wantedConnections: 4 }),
     quickHostname: () => "",
     configuration: () => '{"version":-1}',
     metrics: () => "up 1\n",
@@ -39,10 +39,34 @@ async function block(port: number): Promise<number> {
   return (blocker.address() as AddressInfo).port;
 }
 
+const DOWN = {
+  state: "down",
+  reasons: ["no connection is registered"],
+  readyConnections: 0,
+  wantedConnections: 4,
+} as const;
+
 describe("the metrics server", () => {
+  it("lives whatever state it is in, and tells it", async () => {
+    const response = await fetch(`${await start({ health: () => DOWN })}/live`);
+    expect([response.status, response.headers.get("content-type")]).toEqual([200, "application/json"]);
+    expect(await response.json()).toEqual({
+      status: 200,
+      ...DOWN,
+      connectorId: "99999999-8888-4777-8666-555555555555",
+    });
+  });
+
+  it.each([
+    ["/ready", 503],
+    ["/live", 200],
+  ])("%s has the state in a header", async (path, status) => {
+    const response = await fetch(`${await start({ health: () => DOWN })}${path}`);
+    expect([response.status, response.headers.get("underpass-state")]).toEqual([status, "down"]);
+  });
+
   it.each([
     ["/ready", 200, '{"status":200,"readyConnections":4,"connectorId":"99999999-8888-4777-8666-555555555555"}'],
-    ["/live", 200, "OK\n"],
     ["/healthcheck", 200, "OK\n"],
     ["/quicktunnel", 200, '{"hostname":""}'],
     ["/metrics", 200, "up 1\n"],
@@ -57,7 +81,7 @@ describe("the metrics server", () => {
   });
 
   it("is not ready without a registered connection", async () => {
-    const response = await fetch(`${await start({ readyConnections: () => 0 })}/ready`);
+    const response = await fetch(`${await start({ health: () => DOWN })}/ready`);
     expect(response.status).toBe(503);
     expect(await response.text()).toBe(
       '{"status":503,"readyConnections":0,"connectorId":"99999999-8888-4777-8666-555555555555"}',
@@ -114,8 +138,8 @@ describe("the metrics server", () => {
   });
 
   it("by default takes the first free port from 20241 on", async () => {
-    const first = await startMetricsServer({ kind: "default" }, state());
-    const second = await startMetricsServer({ kind: "default" }, state());
+    const first = await startMetricsServer({ kind: "default", host: "127.0.0.1" }, state());
+    const second = await startMetricsServer({ kind: "default", host: "127.0.0.1" }, state());
     try {
       const ports = [first, second].map(({ url }) => Number(new URL(url).port));
       expect(new Set(ports).size).toBe(2);

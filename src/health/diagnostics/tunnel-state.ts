@@ -2,7 +2,7 @@
  * `/diag/tunnel`, in cloudflared's shape (operations § 9), so that its `tunnel diag` reads it too:
  *
  *     {"tunnelID", "connectorID", "connections": [{"isConnected", "protocol", "edgeAddress", "index"}], "icmp_sources",
- *      "underpass": {"version", "pid", "connections": […all of them, registered or not]}}
+ *      "underpass": {"version", "pid", "state", "reasons", "wanted", "connections": […all of them, registered or not]}}
  */
 import { parseUuid } from "../../config/uuid.ts";
 
@@ -31,8 +31,15 @@ export interface DiagnosticState {
 const NIL_UUID = "00000000-0000-0000-0000-000000000000";
 const PROTOCOL_NUMBERS = { http2: 0, quic: 1 } as const;
 
+/** What one word says of all. */
+export interface TunnelSummary {
+  readonly state: string;
+  readonly reasons: readonly string[];
+  readonly wantedConnections: number;
+}
+
 /** The body of `/diag/tunnel`. Zeros are left out, as cloudflared leaves them out. */
-export function renderTunnelState(state: DiagnosticState, connectorId: string): string {
+export function renderTunnelState(state: DiagnosticState, connectorId: string, summary: TunnelSummary): string {
   const connections = state.connections();
   const active = connections.filter((connection) => connection.state === "registered");
   const icmpSources = state.icmpSources();
@@ -41,7 +48,14 @@ export function renderTunnelState(state: DiagnosticState, connectorId: string): 
     connectorID: connectorId,
     ...(active.length === 0 ? {} : { connections: active.map((connection) => renderConnection(connection)) }),
     ...(icmpSources.length === 0 ? {} : { icmp_sources: icmpSources }),
-    underpass: { version: state.version, pid: process.pid, connections },
+    underpass: {
+      version: state.version,
+      pid: process.pid,
+      state: summary.state,
+      reasons: summary.reasons,
+      wanted: summary.wantedConnections,
+      connections,
+    },
   });
 }
 
@@ -64,6 +78,9 @@ export interface SeenTunnel {
   /** How many connections it wants; undefined where it does not say. */
   readonly wanted: number | undefined;
   readonly pid: number | undefined;
+  /** Its own word for how it is, and why; undefined where it does not say. */
+  readonly state: string | undefined;
+  readonly reasons: readonly string[];
 }
 
 /** Undefined where the text is no state of a tunnel: something else listens on that port. */
@@ -80,7 +97,9 @@ export function readTunnelState(text: string): SeenTunnel | undefined {
     tunnelId,
     connectorId,
     active: Array.isArray(connections) ? connections.length : 0,
-    wanted: Array.isArray(own["connections"]) ? own["connections"].length : undefined,
+    wanted: typeof own["wanted"] === "number" ? own["wanted"] : undefined,
+    state: typeof own["state"] === "string" ? own["state"] : undefined,
+    reasons: Array.isArray(own["reasons"]) ? own["reasons"].filter((reason) => typeof reason === "string") : [],
     pid: typeof pid === "number" && Number.isSafeInteger(pid) && pid > 0 ? pid : undefined,
   };
 }

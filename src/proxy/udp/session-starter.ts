@@ -43,7 +43,10 @@ export class SessionStarter {
   ): { readonly session: UdpSession; readonly release: () => void } | undefined {
     const { flows, resolvers, observer, createSocket } = this.context;
     const giveBack = this.#active < MAX_SESSIONS ? flows.acquire() : undefined;
-    if (giveBack === undefined) return undefined;
+    if (giveBack === undefined) {
+      observer.flowRefused();
+      return undefined;
+    }
     const { destinations, isVirtualDns } = destinationsOf(host, port, resolvers);
     if (isVirtualDns) observer.dnsSession();
     this.#active++;

@@ -29,7 +29,7 @@ async function get(path: string, more: Partial<DiagnosticState> = {}): Promise<{
     { kind: "address", host: "127.0.0.1", port: 0 },
     {
       connectorId: CONNECTOR,
-      readyConnections: () => 1,
+      health: () => ({ state: "degraded", reasons: ["why"], readyConnections: 1, wantedConnections: 4 }),
       quickHostname: () => "",
       configuration: () => "{}",
       metrics: () => "",
@@ -74,6 +74,8 @@ describe("/diag/tunnel", () => {
       active: 3,
       wanted: 4,
       pid: process.pid,
+      state: "degraded",
+      reasons: ["why"],
     });
   });
 
@@ -101,6 +103,8 @@ describe("/diag/tunnel", () => {
       active: 1,
       wanted: undefined,
       pid: undefined,
+      state: undefined,
+      reasons: [],
     });
   });
 });
@@ -157,7 +161,7 @@ describe("the other pages below /diag/", () => {
       { kind: "address", host: "127.0.0.1", port: 0 },
       {
         connectorId: CONNECTOR,
-        readyConnections: () => 1,
+        health: () => ({ state: "degraded", reasons: ["why"], readyConnections: 1, wantedConnections: 4 }),
         quickHostname: () => "",
         configuration: () => "{}",
         metrics: () => {

@@ -31,6 +31,7 @@ export class RecordingObserver implements DatagramObserver {
   icmpDropped = (...given: [number, string]): void => this.#tell("icmpDropped", ...given);
   icmpRequest = (): void => this.#tell("icmpRequest");
   icmpReply = (): void => this.#tell("icmpReply");
+  flowRefused = (): void => this.#tell("flowRefused");
   dnsSession = (): void => this.#tell("dnsSession");
 
   count(text: string): number {
