@@ -9,7 +9,7 @@ import type { TunnelState } from "../health/state.ts";
 import { TunnelMetrics } from "../health/tunnel-metrics.ts";
 import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
 import type { DatagramProxy } from "../proxy/datagrams.ts";
-import { isVirtualDnsAddress } from "../proxy/literal-target.ts";
+import { isVirtualDnsAddress } from "../proxy/local-resolvers.ts";
 import type { Proxy, ProxyOptions } from "../proxy/proxy.ts";
 import type {
   ConfigurationUpdate,

@@ -1,6 +1,5 @@
 /** The literal address of a private-network stream (wire § 4.6). */
 import { addressBytes, addressText, unmapped } from "../protocol/bytes/ip-address.ts";
-import { isVirtualDns } from "./local-resolvers.ts";
 import { hostPort, type OriginTarget } from "./origin-target.ts";
 
 /** Of `ip:port`, IPv6 in brackets and without a zone; undefined when it is a name or malformed. IPv4 in IPv6 form is IPv4. */
@@ -15,12 +14,6 @@ export function literalTarget(destination: string): OriginTarget | undefined {
   const plain = unmapped(bytes);
   const host = plain === bytes ? text : addressText(plain);
   return addressTarget(host, port, "warp-routing");
-}
-
-/** Whether a stream's destination is the private network's resolver. */
-export function isVirtualDnsAddress(destination: string): boolean {
-  const target = literalTarget(destination);
-  return target !== undefined && isVirtualDns(target);
 }
 
 /** `host` is an IP or a name, without brackets. */

@@ -32,6 +32,12 @@ export function isVirtualDns({ address }: OriginTarget): boolean {
   return addressBytes(address.host)?.equals(VIRTUAL_ADDRESS) === true;
 }
 
+/** Whether a stream goes there; `destination` is its `ip:port`. */
+export function isVirtualDnsAddress(destination: string): boolean {
+  const target = literalTarget(destination);
+  return target !== undefined && isVirtualDns(target);
+}
+
 export class LocalResolvers {
   readonly #discover: () => readonly string[];
   readonly #isFixed: boolean;
