@@ -102,6 +102,9 @@ export class Supervisor implements SlotHost {
   }
 
   start(): void {
+    this.#parts.addresses.onMore = () => {
+      if (this.#wanted !== undefined && !this.#stopped) this.#startOthers();
+    };
     this.#startSlot();
   }
 
@@ -235,7 +238,7 @@ export class Supervisor implements SlotHost {
     this.#everRegistered = true;
     this.#parts.identity.registered();
     this.#events.registered(slot.info, connection);
-    this.#startOthers();
+    if (this.#wanted === undefined) this.#startOthers();
   }
 
   lost(slot: Slot, connection: RegisteredConnection, error: Error, plan: RetryPlan | undefined): void {
@@ -266,14 +269,18 @@ export class Supervisor implements SlotHost {
     slot.start();
   }
 
+  /** As many as there are addresses for: once the first has registered, and again when there are more. */
   #startOthers(): void {
-    if (this.#wanted !== undefined) return;
     const { haConnections } = this.#options;
     const { size } = this.#parts.addresses;
-    this.#wanted = Math.min(haConnections, Math.max(1, size));
-    if (this.#wanted < haConnections) this.#log.tooFewAddresses(haConnections, size, this.#wanted);
-    for (let index = 1; index < this.#wanted; index++) {
-      this.#later((index - 1) * STAGGER_MS, () => this.#startSlot());
+    const before = this.#wanted ?? 1;
+    const wanted = Math.max(before, Math.min(haConnections, size));
+    if (this.#wanted === undefined && wanted < haConnections) {
+      this.#log.tooFewAddresses(haConnections, size, wanted);
+    }
+    this.#wanted = wanted;
+    for (let index = before; index < wanted; index++) {
+      this.#later((index - before) * STAGGER_MS, () => this.#startSlot());
     }
   }
 

@@ -225,6 +225,19 @@ describe("a network that changes", () => {
   });
 });
 
+describe("addresses that come late", () => {
+  it("get their connections: an entry of --edge whose name could not be resolved at the start", async () => {
+    rig.resolvers.hosts = { "a.test": ["192.0.2.1"] };
+    rig.start({ config: { edge: ["a.test:7844", "b.test:7844", "c.test:7844"] } });
+    await advance(30_000);
+    expect(rig.registered).toBe(1);
+    rig.resolvers.hosts = { "a.test": ["192.0.2.1"], "b.test": ["198.51.100.1"], "c.test": ["192.0.2.3"] };
+    await advance(2 * MINUTE);
+    expect(rig.registered).toBe(3);
+    expect(rig.edge.connections.map(({ connIndex }) => connIndex)).toEqual([0, 1, 2]);
+  });
+});
+
 describe("the only address", () => {
   it("that refuses is dialled with growing waits, not in a loop, and the rest of the machine has its peace", async () => {
     rig.edge.onDial = () => new Error("ECONNREFUSED");
