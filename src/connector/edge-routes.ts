@@ -6,6 +6,7 @@ import { within } from "../edge/first-answer.ts";
 import { IPV4_ONLY_HOST, type Nat64Prefix, nat64Prefixes, withNat64 } from "../edge/nat64.ts";
 import { type Resolvers, systemResolvers } from "../edge/resolvers.ts";
 import { hasRoute } from "../edge/routes.ts";
+import { type Environment, environmentProxy } from "../proxy/environment-proxy.ts";
 import type { EdgeAddress, Logger } from "../types.ts";
 import { asError } from "./errors.ts";
 import { SharedTask } from "./shared-task.ts";
@@ -24,6 +25,8 @@ export interface EdgeRoutesOptions {
   readonly config: Pick<TunnelConfig, "edge" | "edgeIpVersion" | "edgeBindAddress" | "edgeProxy">;
   readonly logger: Logger;
   readonly resolvers?: Resolvers;
+  /** Default: this process's. */
+  readonly env?: Environment;
   /** Default: asks the system. */
   readonly hasRoute?: (address: EdgeAddress) => Promise<boolean>;
 }
@@ -61,8 +64,8 @@ export class EdgeRoutes {
   async look(regions: Regions, translated: () => void, signal: AbortSignal): Promise<Routes> {
     const { edgeBindAddress, edgeProxy } = this.#options.config;
     const everywhere: Routes = { 4: true, 6: true };
-    // The proxy has its own ways.
-    if (edgeProxy !== undefined) return everywhere;
+    // A proxy has its own ways.
+    if (edgeProxy !== undefined || this.#mayTakeProxy(regions)) return everywhere;
     if (edgeBindAddress !== undefined) {
       const family = isIP(edgeBindAddress);
       return { 4: family !== 6, 6: family !== 4 };
@@ -79,6 +82,13 @@ export class EdgeRoutes {
     const v6 = await check(6);
     if (!v4 && v6 && (await this.#needsNat64(regions, signal))) translated();
     return v4 || v6 ? { 4: v4, 6: v6 } : everywhere;
+  }
+
+  /** HTTPS_PROXY is the way where no other leads to the edge. */
+  #mayTakeProxy(regions: Regions): boolean {
+    const { env = process.env } = this.#options;
+    const [address = ANYWHERE[4]] = regions.flat();
+    return environmentProxy("https", { kind: "tcp", host: address.ip, port: address.port }, env) !== undefined;
   }
 
   /** On a network with IPv6 alone, IPv4 addresses are reached through its NAT64 where it has one. */

@@ -36,10 +36,10 @@ interface Rig {
 function rig(
   resolvers: FakeResolvers,
   options: Partial<EdgeAddressesOptions["config"]> &
-    Partial<Pick<EdgeAddressesOptions, "region" | "lastGood" | "random">> = {},
+    Partial<Pick<EdgeAddressesOptions, "env" | "region" | "lastGood" | "random">> = {},
 ): Rig {
   const { logger, lines } = recordingLogger();
-  const { region, lastGood, random = seededRandom(1), ...config } = options;
+  const { env = {}, region, lastGood, random = seededRandom(1), ...config } = options;
   const routes = { 4: true, 6: true };
   const addresses = new EdgeAddresses({
     config: { edge: [], edgeIpVersion: "auto", edgeBindAddress: undefined, edgeProxy: undefined, ...config },
@@ -48,6 +48,7 @@ function rig(
     random,
     logger,
     resolvers,
+    env,
     hasRoute: ({ family }) => Promise.resolve(routes[family]),
   });
   open.push(addresses);
@@ -394,6 +395,16 @@ describe("families", () => {
     Object.assign(proxy.routes, { 4: false });
     expect((await proxy.addresses.assign(0, signal)).ip).toBe("192.0.2.1");
     expect(proxy.resolvers.asked.some((question) => question.startsWith("aaaa"))).toBe(false);
+  });
+
+  it("without a route are not left out where HTTPS_PROXY may be the way", async () => {
+    const env = { HTTPS_PROXY: "http://proxy.test:3128" };
+    const { addresses, resolvers, routes } = rig(new FakeResolvers(REGIONS), { env });
+    routes[4] = false;
+    await addresses.assign(0, signal);
+    addresses.rotate(0, "unreachable");
+    expect((await addresses.assign(0, signal)).family).toBe(4);
+    expect(resolvers.asked).not.toContain("aaaa ipv4only.arpa");
   });
 
   it("on a network with IPv6 alone include what its NAT64 makes of IPv4 addresses", async () => {

@@ -3,12 +3,14 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { defaultTunnelConfig } from "../../src/config/defaults.ts";
 import type { TunnelConfig } from "../../src/config/tunnel-config.ts";
 import type { TunnelEvents, TunnelRuntime } from "../../src/connector/api.ts";
+import { EdgeRecords } from "../../src/connector/edge-records.ts";
 import { QuickIdentity } from "../../src/connector/identity.ts";
 import type { IdentitySource } from "../../src/connector/parts.ts";
 import { RunningTunnel } from "../../src/connector/running-tunnel.ts";
 import type { Probe } from "../../src/health/probe.ts";
 import type { EdgeRequest, Ingress, RequestObserver } from "../../src/types.ts";
 import { credentials, FakeEdge, fakeParts, type LogLine, recordingLogger, refused, registered } from "./fake-edge.ts";
+import { FakeResolvers } from "./fake-resolvers.ts";
 import { defaultOriginRequest, singleService } from "../../src/proxy/ingress/defaults.ts";
 
 let edge: FakeEdge;
@@ -50,6 +52,7 @@ function start(
     runtime?: TunnelRuntime;
     hostname?: string;
     identity?: (announce: (hostname: string) => void) => IdentitySource;
+    records?: EdgeRecords;
   } = {},
 ): void {
   const recording = recordingLogger();
@@ -76,6 +79,7 @@ function start(
       logger: recording.logger,
       probe,
       protocolChoice: undefined,
+      records: options.records,
       createIdentity: options.identity ?? (() => named),
       createProxy: (given) => {
         observer = given.observer;
@@ -617,5 +621,44 @@ describe("a quick tunnel", () => {
     await advance(120_000);
     expect(asked()).toBe(1);
     expect(edge.open).toHaveLength(1);
+  });
+});
+
+describe("what Cloudflare's records say", () => {
+  const FEATURES = "cfd-features.argotunnel.com";
+  const PROTOCOLS = "protocol-v2.argotunnel.com";
+
+  it("counts for the connections that register afterwards, and is asked for no more after the end", async () => {
+    const resolvers = new FakeResolvers();
+    const records = new EdgeRecords({ random: () => 0.5, logger: recordingLogger().logger, resolvers });
+    resolvers.txts = { [FEATURES]: '{"dv3_2":0,"skip_prechecks":true}', [PROTOCOLS]: "[]" };
+    start({
+      records,
+      config: { haConnections: 1, healthCheck: { ...defaultTunnelConfig.healthCheck, intervalMs: 0 } },
+    });
+    await advance(1_000);
+    expect(edge.registrations.at(-1)?.features).not.toContain("support_datagram_v3_2");
+    expect(tunnel.skipsPrechecks).toBe(true);
+    resolvers.txts = { [FEATURES]: '{"dv3_2":100}', [PROTOCOLS]: "[]" };
+    await advance(3_600_000);
+    expect(edge.registrations).toHaveLength(1);
+    edge.open[0]?.drop();
+    await advance(10_000);
+    expect(edge.registrations).toHaveLength(2);
+    expect(edge.registrations.at(-1)?.features).toContain("support_datagram_v3_2");
+    const closed = tunnel.close({ grace: 0 });
+    await advance(1_000);
+    await closed;
+    const asked = resolvers.asked.length;
+    await advance(10 * 3_600_000);
+    expect(resolvers.asked).toHaveLength(asked);
+  });
+
+  it("is not waited for", async () => {
+    const resolvers = new FakeResolvers();
+    resolvers.system = "silent";
+    start({ records: new EdgeRecords({ random: () => 0.5, logger: recordingLogger().logger, resolvers }) });
+    await advance(100);
+    expect(tunnel.connections[0]?.state).toBe("registered");
   });
 });

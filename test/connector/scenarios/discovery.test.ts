@@ -34,6 +34,7 @@ class Rig {
       random,
       logger: this.log.logger,
       resolvers: this.resolvers,
+      env: {},
       hasRoute: ({ family }) => Promise.resolve(this.routes[family]),
     });
     this.addresses = addresses;
