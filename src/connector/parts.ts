@@ -1,8 +1,14 @@
 /** What a tunnel is put together from. tunnel.ts names the real parts; tests name others. */
 import type { TunnelCredentials } from "../config/tunnel-config.ts";
+import type { OriginReading } from "../health/monitor.ts";
+import type { Probe } from "../health/probe.ts";
+import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
+import type { Proxy, ProxyOptions } from "../proxy/proxy.ts";
 import type { RegistrationClient } from "../rpc/registration-client.ts";
-import type { ByteChannel, EdgeAddress, EdgeConnection, EdgeProtocol } from "../types.ts";
-import type { DialAttempt } from "./protocol-dialer.ts";
+import type { ByteChannel, EdgeAddress, EdgeConnection, EdgeProtocol, IngressRule, Logger } from "../types.ts";
+import type { EdgeRecords } from "./edge-records.ts";
+import type { Interfaces } from "./network-watch.ts";
+import type { DialAttempt, ProtocolDialer } from "./protocol-dialer.ts";
 
 /** Why a connection wants another address than the one it has (wire § 2.6). */
 export type Rotation =
@@ -77,4 +83,24 @@ export interface ConnectorParts {
   readonly identity: IdentitySource;
   /** In [0, 1). */
   random(): number;
+}
+
+/** All that a tunnel is made of. */
+export interface TunnelParts extends Omit<ConnectorParts, "identity"> {
+  readonly version: string;
+  readonly logger: Logger;
+  readonly probe: Probe;
+  /** Looks at the rules' origins. Never rejects. */
+  readonly probeOrigins?: (rules: readonly IngressRule[], signal: AbortSignal) => Promise<readonly OriginReading[]>;
+  /** What streams hold. */
+  readonly memory?: MemoryBudget;
+  /** Where connections may take QUIC or HTTP/2. */
+  readonly protocolChoice: ProtocolDialer | undefined;
+  /** What Cloudflare's TXT records say, where they are about the edge that is used. */
+  readonly records?: EdgeRecords | undefined;
+  /** Default: this machine's. */
+  readonly networkInterfaces?: () => Interfaces;
+  /** `announce` is called with each public hostname that a quick tunnel gets. */
+  createIdentity(announce: (hostname: string) => void): IdentitySource;
+  createProxy(options: Pick<ProxyOptions, "connectorId" | "observer" | "logger">): Proxy;
 }

@@ -1,65 +1,31 @@
 /** A tunnel that runs: its connections, its proxy, its health check and its metrics, and their common end. */
 import { randomUUID } from "node:crypto";
-import { readRegularFile } from "../config/files.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
-import type { Probe } from "../health/probe.ts";
 import type { OriginReading } from "../health/monitor.ts";
 import type { HealthReading } from "../health/server.ts";
 import type { TunnelState } from "../health/state.ts";
 import { TunnelMetrics } from "../health/tunnel-metrics.ts";
-import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
 import type { DatagramProxy } from "../proxy/datagrams.ts";
 import { isVirtualDnsAddress } from "../proxy/local-resolvers.ts";
 import type { Proxy, ProxyOptions } from "../proxy/proxy.ts";
-import type {
-  ConfigurationUpdate,
-  EdgeConnection,
-  EdgeRequest,
-  Ingress,
-  IngressRule,
-  Logger,
-  RequestOutcome,
-} from "../types.ts";
+import type { EdgeConnection, EdgeRequest, Ingress, Logger, RequestOutcome } from "../types.ts";
 import type { ConnectionInfo, LocalTunnel, TunnelEvents, TunnelRuntime } from "./api.ts";
 import { architecture, datagramVersion, featuresOf } from "./client-info.ts";
-import { watchClock } from "./clock-watch.ts";
-import { ConfigurationPush } from "./configuration-push.ts";
 import type { RegisteredConnection } from "./connection.ts";
 import { deferred } from "./deferred.ts";
 import { Deadline } from "./drain.ts";
 import { serveEdgeCalls } from "./edge-calls.ts";
-import type { EdgeRecords } from "./edge-records.ts";
 import { AbortError } from "./errors.ts";
-import { runningConfiguration } from "./local-configuration.ts";
+import { watchMachine } from "./machine-watch.ts";
 import { measured } from "./measured-client.ts";
 import { MetricsListener } from "./metrics-listener.ts";
-import { type Interfaces, type NetworkChange, watchNetwork } from "./network-watch.ts";
-import { type IngressUpdate, Orchestrator } from "./orchestrator.ts";
-import type { ConnectorParts, FeaturedDial, IdentitySource } from "./parts.ts";
-import type { ProtocolDialer } from "./protocol-dialer.ts";
+import type { IngressUpdate } from "./orchestrator.ts";
+import type { FeaturedDial, IdentitySource, TunnelParts } from "./parts.ts";
 import { QuicReturn } from "./quic-return.ts";
 import { Supervisor } from "./supervisor.ts";
 import { TunnelEmitter } from "./tunnel-emitter.ts";
 import { TunnelHealth } from "./tunnel-health.ts";
-
-export interface TunnelParts extends Omit<ConnectorParts, "identity"> {
-  readonly version: string;
-  readonly logger: Logger;
-  readonly probe: Probe;
-  /** Looks at the rules' origins. Never rejects. */
-  readonly probeOrigins?: (rules: readonly IngressRule[], signal: AbortSignal) => Promise<readonly OriginReading[]>;
-  /** What streams hold. */
-  readonly memory?: MemoryBudget;
-  /** Where connections may take QUIC or HTTP/2. */
-  readonly protocolChoice: ProtocolDialer | undefined;
-  /** What Cloudflare's TXT records say, where they are about the edge that is used. */
-  readonly records?: EdgeRecords | undefined;
-  /** Default: this machine's. */
-  readonly networkInterfaces?: () => Interfaces;
-  /** `announce` is called with each public hostname that a quick tunnel gets. */
-  createIdentity(announce: (hostname: string) => void): IdentitySource;
-  createProxy(options: Pick<ProxyOptions, "connectorId" | "observer" | "logger">): Proxy;
-}
+import { TunnelRules } from "./tunnel-rules.ts";
 
 /** Node's timers can't wait longer. */
 const LONGEST_PAUSE_MS = 2 ** 31 - 1;
@@ -77,15 +43,14 @@ export class RunningTunnel implements LocalTunnel {
   readonly #identity: IdentitySource;
   readonly #proxy: Proxy;
   readonly #datagrams: DatagramProxy;
-  readonly #orchestrator: Orchestrator;
+  readonly #rules: TunnelRules;
   readonly #supervisor: Supervisor;
   readonly #quicReturn: QuicReturn | undefined;
   readonly #health: TunnelHealth;
   readonly #registered = deferred();
   readonly #finished = deferred();
-  readonly #configuration: ConfigurationPush;
   readonly #metricsListener: MetricsListener;
-  readonly #stopWatches: readonly (() => void)[];
+  readonly #stopWatching: () => void;
   #quickHostname = "";
   #deadline: Deadline | undefined;
 
@@ -100,8 +65,7 @@ export class RunningTunnel implements LocalTunnel {
     this.#identity = parts.createIdentity((hostname) => this.#announce(hostname));
     this.#proxy = parts.createProxy({ connectorId: this.connectorId, logger, observer: this.#observer() });
     this.#datagrams = this.#createDatagrams();
-    this.#orchestrator = this.#createOrchestrator();
-    this.#configuration = this.#createConfigurationPush();
+    this.#rules = this.#createRules();
     this.#supervisor = this.#createSupervisor();
     this.#quicReturn = this.#createQuicReturn();
     this.#health = this.#createHealth();
@@ -115,10 +79,11 @@ export class RunningTunnel implements LocalTunnel {
       state: this.#health.state.state,
       memory: parts.memory,
     }));
-    this.#stopWatches = [
-      watchClock((frozenMs) => this.#thawed(frozenMs)),
-      watchNetwork((change) => this.#networkChanged(change), parts.networkInterfaces),
-    ];
+    this.#stopWatching = watchMachine({
+      connections: this.#supervisor,
+      networkInterfaces: parts.networkInterfaces,
+      logger,
+    });
     runtime.signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
@@ -189,7 +154,7 @@ export class RunningTunnel implements LocalTunnel {
   }
 
   updateIngress(ingress: Ingress): IngressUpdate {
-    const update = this.#orchestrator.updateLocal(ingress);
+    const update = this.#rules.updateLocal(ingress);
     this.#metrics.reloaded(update.result);
     return update;
   }
@@ -226,7 +191,7 @@ export class RunningTunnel implements LocalTunnel {
   }
 
   async #finish(error: Error | undefined, deadline: Deadline): Promise<void> {
-    for (const stop of this.#stopWatches) stop();
+    this.#stopWatching();
     this.#quicReturn?.stop();
     this.#health.stop();
     this.#parts.records?.close();
@@ -234,7 +199,7 @@ export class RunningTunnel implements LocalTunnel {
     this.#parts.addresses.close?.();
     deadline.clear();
     // Until here requests are served, and by the newest rules.
-    this.#orchestrator.end();
+    this.#rules.end();
     await this.#proxy.close();
     // To the end: until here `/ready` tells the load balancer to stay away.
     await this.#metricsListener.close();
@@ -250,7 +215,7 @@ export class RunningTunnel implements LocalTunnel {
         connectorId: this.connectorId,
         health: () => this.#healthReading(),
         quickHostname: () => this.#quickHostname,
-        configuration: () => runningConfiguration(this.#orchestrator),
+        configuration: () => this.#rules.running,
         metrics: () => this.#metrics.render(),
         diagnostics: {
           version: this.#parts.version,
@@ -294,33 +259,22 @@ export class RunningTunnel implements LocalTunnel {
     serveEdgeCalls(edge, {
       datagrams: this.#datagrams,
       version: datagramVersion(attempt.features),
-      updateConfiguration: (version, config) => this.#orchestrator.updateText(version, config),
+      updateConfiguration: (version, config) => this.#rules.updateText(version, config),
       rpcTimeoutMs: this.#config.rpcTimeoutMs,
       metrics: this.#metrics.rpc,
     });
     return edge;
   }
 
-  #createConfigurationPush(): ConfigurationPush {
-    const { flags, rpcTimeoutMs } = this.#config;
-    return new ConfigurationPush({
-      flags,
-      rpcTimeoutMs,
-      ingress: () => this.#orchestrator.ingress,
+  #createRules(): TunnelRules {
+    return new TunnelRules({
+      config: this.#config,
+      apply: (ingress) => this.#proxy.update(ingress),
+      onApplied: (version, source) => {
+        if (source === "remote") this.#metrics.configured(version);
+        this.#emitter.emit("configuration", version, source);
+      },
       isEnding: () => this.#deadline !== undefined,
-      logger: this.#logger,
-    });
-  }
-
-  #createOrchestrator(): Orchestrator {
-    const { handlers, ingress, maxActiveFlows } = this.#config;
-    return new Orchestrator({
-      ingress,
-      // The keys of Cloudflare's configuration name files of this machine.
-      context: { handlers, readFile: (path) => readRegularFile(path, "") },
-      maxActiveFlows,
-      apply: (rules) => this.#proxy.update(rules),
-      onApplied: (version, source) => this.#onConfiguration(version, source),
       logger: this.#logger,
     });
   }
@@ -350,7 +304,7 @@ export class RunningTunnel implements LocalTunnel {
       {
         registered: (info, connection) => this.#onRegistered(info, connection),
         disconnected: (info, error) => {
-          this.#configuration.disconnected(info);
+          this.#rules.disconnected(info);
           this.#health.connectionsChanged();
           this.#emitter.emit("disconnected", info, error);
         },
@@ -358,6 +312,7 @@ export class RunningTunnel implements LocalTunnel {
           if (failure.kind === "unprepared" || failure.kind === "unreachable") return;
           this.#metrics.connections.registerFailed(failure.kind === "duplicate");
         },
+        silence: () => this.#health.connectionsChanged(),
         retrying: (info, delayMs, error) => this.#emitter.emit("retrying", info, delayMs, error),
         gaveUp: (error) => this.#end(error, 0),
       },
@@ -388,7 +343,7 @@ export class RunningTunnel implements LocalTunnel {
   #originProbe(): ((signal: AbortSignal) => Promise<readonly OriginReading[]>) | undefined {
     const { probeOrigins } = this.#parts;
     if (!this.#config.healthCheck.origins || probeOrigins === undefined) return undefined;
-    return (signal) => probeOrigins(this.#orchestrator.ingress.rules, signal);
+    return (signal) => probeOrigins(this.#rules.ingress.rules, signal);
   }
 
   #observer(): ProxyOptions["observer"] {
@@ -405,7 +360,7 @@ export class RunningTunnel implements LocalTunnel {
 
   #handle(request: EdgeRequest, connIndex: number): void {
     if (request.kind === "configuration") {
-      this.#configure(request);
+      this.#rules.configure(request);
       return;
     }
     if (request.kind === "tcp") this.#metrics.tcpStarted(isVirtualDnsAddress(request.destination));
@@ -413,20 +368,9 @@ export class RunningTunnel implements LocalTunnel {
     this.#proxy.handle(request, connIndex);
   }
 
-  #configure(update: ConfigurationUpdate): void {
-    const { error, lastAppliedVersion } = this.#orchestrator.update(update.version, update.config);
-    update.reply(lastAppliedVersion, error);
-  }
-
-  #onConfiguration(version: number, source: "local" | "remote"): void {
-    if (source === "remote") this.#metrics.configured(version);
-    else this.#configuration.changed();
-    this.#emitter.emit("configuration", version, source);
-  }
-
   #onRegistered(info: ConnectionInfo, connection: RegisteredConnection): void {
     this.#metrics.connections.registered(info.connIndex, connection.location);
-    this.#configuration.registered(info, connection);
+    this.#rules.registered(info, connection);
     this.#quicReturn?.registered(info);
     this.#emitter.emit("registered", info);
     void this.#metricsListener.registered().then(() => this.#registered.resolve());
@@ -440,20 +384,5 @@ export class RunningTunnel implements LocalTunnel {
     this.#metrics.hostname(url);
     this.#logger.debug("Quick tunnel created", { url });
     this.#emitter.emit("url", url);
-  }
-
-  #thawed(frozenMs: number): void {
-    if (this.#deadline !== undefined) return;
-    this.#logger.info(`This process stood still for ${Math.round(frozenMs / 1000)}s: opening new connections`);
-    this.#supervisor.thawed();
-  }
-
-  #networkChanged(change: NetworkChange): void {
-    const { appeared, disappeared } = change;
-    this.#logger.debug("This machine's addresses have changed: looking after the connections", {
-      appeared,
-      disappeared,
-    });
-    this.#supervisor.networkChanged(change);
   }
 }

@@ -40,6 +40,8 @@ export interface SupervisorEvents {
   /** The edge was asked to unregister a connection. */
   unregistered?(ok: boolean): void;
   failed(info: ConnectionInfo, failure: SlotFailure): void;
+  /** A registered connection does not answer any more, or does again. */
+  silence?(info: ConnectionInfo): void;
   retrying(info: ConnectionInfo, delayMs: number, error: Error): void;
   /** The tunnel can't go on. */
   gaveUp(error: Error): void;
@@ -251,12 +253,14 @@ export class Supervisor implements SlotHost {
     this.#events.retrying(slot.info, plan.delayMs, error);
   }
 
-  outlived({ connIndex }: Slot, why: Exclude<Outlived, "asked">, error: Error | undefined): void {
-    this.#log.outlived(connIndex, why, error);
+  outlived(slot: Slot, why: Exclude<Outlived, "asked">, error: Error | undefined): void {
+    this.#log.outlived(slot.connIndex, why, error);
+    if (why === "silent") this.#events.silence?.(slot.info);
   }
 
-  recovered({ connIndex }: Slot): void {
-    this.#log.recovered(connIndex);
+  recovered(slot: Slot): void {
+    this.#log.recovered(slot.connIndex);
+    this.#events.silence?.(slot.info);
   }
 
   retire(_slot: Slot, connection: RegisteredConnection): void {

@@ -13,7 +13,8 @@ import { createEdgeDial } from "./edge-dial.ts";
 import { EdgeRecords } from "./edge-records.ts";
 import { namedIdentity, QuickIdentity } from "./identity.ts";
 import { LastGoodAddresses } from "./last-good-addresses.ts";
-import { RunningTunnel, type TunnelParts } from "./running-tunnel.ts";
+import type { TunnelParts } from "./parts.ts";
+import { RunningTunnel } from "./running-tunnel.ts";
 
 const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 

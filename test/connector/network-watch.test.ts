@@ -164,7 +164,7 @@ describe("after a change", () => {
 
 describe("a connection that does not answer", () => {
   it("and then does again stays, whatever its replacement has come to", () =>
-    inSupervision({ haConnections: 1 }, async ({ advance, edge, logged, supervisor }) => {
+    inSupervision({ haConnections: 1 }, async ({ advance, edge, logged, named, supervisor }) => {
       await advance(30_000);
       const [connection] = edge.open;
       for (const wait of [0, 1_005, 1_015, 1_025]) {
@@ -178,6 +178,9 @@ describe("a connection that does not answer", () => {
         if (edge.open[0] !== connection) return;
       }
       expect(logged("The edge answers again")).toHaveLength(4);
+      const told = named("silence").map(({ info }) => info.state);
+      expect(told.slice(0, 2)).toEqual(["silent", "registered"]);
+      expect(told).toHaveLength(8);
     }));
 
   it("and has lost its control stream meanwhile is replaced all the same", () =>

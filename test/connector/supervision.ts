@@ -6,7 +6,7 @@ import { Supervisor, type SupervisorOptions } from "../../src/connector/supervis
 import { FakeAddresses, FakeEdge, fakeParts, type LogLine, recordingLogger } from "./fake-edge.ts";
 
 interface SupervisionEvent {
-  readonly name: "registered" | "disconnected" | "failed" | "retrying";
+  readonly name: "registered" | "disconnected" | "failed" | "retrying" | "silence";
   readonly connIndex: number;
   readonly info: ConnectionInfo;
   readonly error: Error | undefined;
@@ -53,8 +53,8 @@ export async function inSupervision(
     {
       registered: (info) => note("registered", info),
       disconnected: (info, error) => note("disconnected", info, error),
-      unregistered: () => {},
       failed: (info, failure) => note("failed", info, failure.error),
+      silence: (info) => note("silence", info),
       retrying: (info, _delayMs, error) => note("retrying", info, error),
       gaveUp: (error) => gaveUp.push(error),
     },
