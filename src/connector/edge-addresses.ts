@@ -5,6 +5,7 @@
 import { isIP } from "node:net";
 import { type AddressPool, createAddressPool } from "../edge/addresses.ts";
 import { type DiscoveryOptions, discoverBuiltIn, discoverEdge, type FoundEdge } from "../edge/discovery.ts";
+import { type Ask, firstAnswer } from "../edge/first-answer.ts";
 import { resolveStaticEdge } from "../edge/static-edge.ts";
 import type { EdgeAddress, LogFields } from "../types.ts";
 import { EdgeRoutes, type EdgeRoutesOptions } from "./edge-routes.ts";
@@ -15,6 +16,8 @@ import type { AddressSource, Rotation } from "./parts.ts";
 import { RefreshTimer } from "./refresh-timer.ts";
 import { SharedTask } from "./shared-task.ts";
 
+/** A resolver that has no SRV records may answer that with silence, and a firewall DNS over TLS. */
+const BUILT_IN_AFTER_MS = 6_000;
 /** As many dials failed as there are addresses, and the last look-up is so old: this machine may be in another network by now. */
 const REFRESH_AFTER_FAILURES_MS = 60_000;
 /** Addresses on disk are used where a look-up takes longer; it goes on beside. */
@@ -172,19 +175,26 @@ export class EdgeAddresses implements AddressSource {
 
   async #find(options: DiscoveryOptions): Promise<FoundEdge> {
     if (this.#isStatic) return await resolveStaticEdge(this.#options.config.edge, options);
-    try {
-      return await discoverEdge(options);
-    } catch (error) {
-      options.signal.throwIfAborted();
-      // The last good ones come first, as long as they don't all fail.
-      const current = this.#current;
-      if (current !== undefined && this.#dialFailures < current.pool.size) throw error;
-      if (current === undefined && (await this.#options.lastGood?.read()) !== undefined) throw error;
-      const found = await discoverBuiltIn(options).catch(() => {
-        throw error;
-      });
-      options.onWarning("The edge was found by its built-in names alone", error);
+    // The last good ones come first, as long as they don't all fail.
+    const current = this.#current;
+    const hasLastGood =
+      current === undefined
+        ? (await this.#options.lastGood?.read()) !== undefined
+        : this.#dialFailures < current.pool.size;
+    if (hasLastGood) return await discoverEdge(options);
+    const builtIn: Ask<FoundEdge> = async (signal) => {
+      const found = await discoverBuiltIn({ ...options, signal });
+      options.onWarning("The edge was found by its built-in names alone", undefined);
       return found;
+    };
+    try {
+      return await firstAnswer(
+        [(signal) => discoverEdge({ ...options, signal }), builtIn],
+        BUILT_IN_AFTER_MS,
+        options.signal,
+      );
+    } catch (error) {
+      throw error instanceof AggregateError ? error.errors[0] : error;
     }
   }
 

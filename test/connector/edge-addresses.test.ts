@@ -202,6 +202,17 @@ describe("a look-up that fails", () => {
     expect(lines.find(({ message }) => message.includes("built-in names"))).toMatchObject({ level: "warn" });
   });
 
+  it("falls back to them after six seconds where SRV and DNS over TLS meet with silence", async () => {
+    const { addresses, resolvers } = rig(new FakeResolvers());
+    resolvers.hosts = { "region1.v2.argotunnel.com": ["192.0.2.1"], "region2.v2.argotunnel.com": ["198.51.100.1"] };
+    const never = (): Promise<never> => new Promise(() => {});
+    Object.assign(resolvers, { srv: never, overTls: never });
+    const assigning = addresses.assign(0, signal);
+    await vi.advanceTimersByTimeAsync(6_000);
+    expect(["192.0.2.1", "198.51.100.1"]).toContain((await assigning).ip);
+    expect(vi.getTimerCount()).toBe(1);
+  });
+
   it("tells what the system's resolver said, not the last thing that was tried", async () => {
     const { addresses, resolvers } = rig(new FakeResolvers());
     const original = new Error("queryA ETIMEOUT");
