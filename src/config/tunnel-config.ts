@@ -61,7 +61,7 @@ export interface TunnelConfig {
   /** PEM text that replaces every root for the edge. */
   readonly cacert: string | undefined;
   readonly postQuantum: boolean;
-  /** QUIC keeps to datagrams that every path carries (1,200 bytes). */
+  /** QUIC keeps to datagrams that every path carries (packets of 1,280 bytes). */
   readonly quicDisablePmtuDiscovery: boolean;
   /** 1-based count; default 4, quick tunnels 1. Clamped to the number of addresses. */
   readonly haConnections: number;

@@ -65,7 +65,7 @@ export interface ConnectOptions extends RoutingOptions {
   readonly edgeProxy?: string;
   /** Offer the edge only post-quantum key exchange; over HTTP/2 it needs Node.js 24. Default false. */
   readonly postQuantum?: boolean;
-  /** Keep QUIC to datagrams that every path carries (1,200 bytes). Default false. */
+  /** Keep QUIC to datagrams that every path carries (packets of 1,280 bytes). Default false. */
   readonly quicDisablePmtuDiscovery?: boolean;
   /** Connections to the edge, 1 to 64. Default 4, quick tunnels 1. */
   readonly haConnections?: number;

@@ -2,7 +2,7 @@
  * What this process knows of the paths to the edge's addresses. Once a router has said that a datagram was too large, the system
  * remembers it for ten minutes and cuts all that are larger, without another word: no connection to that address may try any.
  */
-import { largestDatagramToTry } from "./link-mtu.ts";
+import { datagramOfEveryPath, largestDatagramToTry } from "./link-mtu.ts";
 
 /** The system's memory (Linux: net.ipv4.route.mtu_expires, 600 s), and some more. */
 const NARROW_MS = 660_000;
@@ -20,10 +20,10 @@ export class DatagramSizes {
     this.#largest = largest;
   }
 
-  /** Bytes of the largest datagram to try; 0 = none but those that every path carries. */
+  /** Bytes of the largest datagram to try. */
   largest(remoteIp: string, localAddress: string, now: number): number {
     const narrow = (this.#narrow.get(remoteIp) ?? Number.NEGATIVE_INFINITY) > now;
-    return this.#discovery && !narrow ? this.#largest(localAddress) : 0;
+    return this.#discovery && !narrow ? this.#largest(localAddress) : datagramOfEveryPath(localAddress);
   }
 
   /** A datagram to that address was too large for the path. */

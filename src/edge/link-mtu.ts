@@ -25,20 +25,35 @@ const thisMachine: LinkSources = {
   readMtu: (name) => readFileSync(`/sys/class/net/${name}/mtu`, "utf8"),
 };
 
+/** Bytes of the largest datagram that every path of this address's family carries. */
+export function datagramOfEveryPath(localAddress: string): number {
+  return PACKET_OF_EVERY_PATH - headersOf(localAddress);
+}
+
 /** The largest datagram to try on a path that begins at this machine's `localAddress`. Only Linux tells what an interface carries. */
 export function largestDatagramToTry(localAddress: string, sources: LinkSources = thisMachine): number {
   const packet = Math.min(LARGEST_PACKET, linkMtu(localAddress, sources) ?? PACKET_OF_EVERY_PATH);
-  return packet - (localAddress.includes(":") ? IPV6_HEADERS : IPV4_HEADERS);
+  return packet - headersOf(localAddress);
 }
 
+function headersOf(address: string): number {
+  return address.includes(":") ? IPV6_HEADERS : IPV4_HEADERS;
+}
+
+/** Of the interface with that address; of the narrowest where it stands for all. */
 function linkMtu(localAddress: string, sources: LinkSources): number | undefined {
-  const named = Object.entries(sources.interfaces());
-  const [name] = named.find(([, addresses]) => addresses?.some(({ address }) => address === localAddress)) ?? [];
-  if (name === undefined) return undefined;
+  const all = localAddress === "0.0.0.0" || localAddress === "::";
+  const mtus = Object.entries(sources.interfaces())
+    .filter(([, addresses]) => addresses?.some(({ address }) => all || address === localAddress))
+    .map(([name]) => readMtu(name, sources));
+  const narrowest = Math.min(...mtus);
+  return narrowest > 0 && narrowest < Number.POSITIVE_INFINITY ? narrowest : undefined;
+}
+
+function readMtu(name: string, sources: LinkSources): number {
   try {
-    const mtu = Number.parseInt(sources.readMtu(name), 10);
-    return mtu > 0 ? mtu : undefined;
+    return Number.parseInt(sources.readMtu(name), 10);
   } catch {
-    return undefined;
+    return 0;
   }
 }

@@ -3,6 +3,7 @@
  * loop, and one timer follows its deadline.
  */
 import dgram from "node:dgram";
+import { lookup } from "node:dns/promises";
 import { isIPv6 } from "node:net";
 import type { QuicConnection } from "../protocol/quic/connection.ts";
 import type { ServerEndpoint } from "../protocol/quic/endpoint.ts";
@@ -178,16 +179,16 @@ export function sender(
   };
 }
 
-/** A socket that talks to whoever comes. Addresses are literal: Node would look each up once a datagram, and send a turn later. */
-export function openServerSocket(host: string, port: number): Promise<dgram.Socket> {
-  return new Promise((resolve, reject) => {
-    const family = isIPv6(host) ? 6 : 4;
+/** A socket that talks to whoever comes. Peers' addresses are literal: Node would look each up once a datagram, and send a turn later. */
+export async function openServerSocket(host: string, port: number): Promise<dgram.Socket> {
+  const { address: own, family } = await lookup(host);
+  return await new Promise((resolve, reject) => {
     const socket = dgram.createSocket({
       type: family === 6 ? "udp6" : "udp4",
-      lookup: (address, _options, callback) => callback(null, address, family),
+      lookup: (peer, _options, callback) => callback(null, peer, family),
     });
     socket.once("error", reject);
-    socket.bind({ port, address: host }, () => {
+    socket.bind({ port, address: own }, () => {
       socket.off("error", reject);
       widenReceiveBuffer(socket);
       resolve(socket);

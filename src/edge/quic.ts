@@ -29,6 +29,7 @@ import type {
 import { DialError, EdgeConnectionError } from "./errors.ts";
 import { type IncomingHead, IncomingStream } from "./quic-incoming-stream.ts";
 import type { DatagramSizes } from "./datagram-sizes.ts";
+import { datagramOfEveryPath } from "./link-mtu.ts";
 import { openClientSocket, QuicPump, sender } from "./quic-socket.ts";
 import { QuicEdgeStream, type QuicStreamHost, streamChannel } from "./quic-stream.ts";
 import type { QuicTls } from "./quic-tls.ts";
@@ -144,7 +145,7 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
       performance.now(),
     );
     this.#onTooBig = () => sizes.onTooBig(address.ip, performance.now());
-    const unfollow = sizes.follow(address.ip, () => this.#connection.onTooBig());
+    const unfollow = sizes.follow(address.ip, () => this.#connection.onTooBig(datagramOfEveryPath(local.address)));
     const told = (error: Error | null): void => this.#refused(error);
     const listener = () => {
       const { searchesMtu, state } = this.#connection;

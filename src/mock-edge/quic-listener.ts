@@ -48,7 +48,7 @@ export async function listenQuic(options: QuicListenerOptions): Promise<QuicList
     secret: randomBytes(32),
     maxIdleTimeout: IDLE_TIMEOUT_MS,
     maxDatagramFrameSize: 65_535,
-    maxMtu: largestDatagramToTry(options.host),
+    maxMtu: largestDatagramToTry(socket.address().address),
     accept: () => {
       accepted = new QuicCarrier((carrier) => options.onConnection(carrier));
       return accepted;

@@ -66,5 +66,7 @@ it("tokens are used once, the newest of an address, and of so many addresses at 
   tokens.keep("192.0.2.150", Buffer.from("newest"));
   expect(tokens.take("192.0.2.150")?.toString()).toBe("newest");
   expect(tokens.take("192.0.2.150")).toBeUndefined();
+  tokens.keep("192.0.2.1", Buffer.alloc(513));
+  expect(tokens.take("192.0.2.1")).toBeUndefined();
   expect([tokens.take("192.0.2.135"), tokens.take("192.0.2.136")]).toEqual([undefined, Buffer.from([136])]);
 });

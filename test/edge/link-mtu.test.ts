@@ -44,12 +44,22 @@ describe("what an interface carries whole", () => {
   });
 
   it("is what every path carries where nobody tells, and where the address is no interface's", () => {
-    expect([tried("1500", "0.0.0.0"), tried("1500", "::")]).toEqual([1252, 1232]);
+    expect([tried("1500", "192.0.2.8"), tried("1500", "2001:db8::8")]).toEqual([1252, 1232]);
     expect([tried(""), tried("-5"), tried("many")]).toEqual([1252, 1252, 1252]);
     const readMtu = () => {
       throw new Error("ENOENT");
     };
     expect(largestDatagramToTry(address, { interfaces, readMtu })).toBe(1252);
+  });
+
+  it("is that of the narrowest interface for an address that stands for all", () => {
+    const { wg0 } = interfaces();
+    const two = {
+      interfaces: () => ({ wg0, eth0: wg0 }),
+      readMtu: (name: string) => (name === "wg0" ? "1420" : "1500"),
+    };
+    expect([largestDatagramToTry("0.0.0.0", two), largestDatagramToTry("::", two)]).toEqual([1392, 1372]);
+    expect(largestDatagramToTry("0.0.0.0", { interfaces: () => ({}), readMtu: () => "1500" })).toBe(1252);
   });
 
   it.runIf(process.platform === "linux")("is told by Linux", () => {
@@ -128,7 +138,7 @@ describe.runIf(process.platform === "linux")("a QUIC connection's datagrams", ()
   });
 
   it("stay at what every path carries where discovery is off", async () => {
-    expect(await fill(await dial(new DatagramSizes(false)))).toBe(1200);
+    expect(await fill(await dial(new DatagramSizes(false)))).toBe(1252);
   });
 
   it("shrink for good when the system hears of a router that one was too large", async () => {
@@ -138,7 +148,7 @@ describe.runIf(process.platform === "linux")("a QUIC connection's datagrams", ()
     const client = created.mock.results.at(-1)?.value as dgram.Socket;
     client.emit("error", Object.assign(new Error("recvmsg EMSGSIZE"), { code: "EMSGSIZE" }));
     await fill(dialled);
-    expect(await fill(dialled)).toBe(1200);
+    expect(await fill(dialled)).toBe(1252);
   });
 
   it("stay small on the other connections to that address, too: of what they send the system tells nothing", async () => {
@@ -149,8 +159,8 @@ describe.runIf(process.platform === "linux")("a QUIC connection's datagrams", ()
     expect(await fill(dialled)).toBe(1452);
     sizes.onTooBig("127.0.0.1", performance.now());
     await fill(dialled);
-    expect(await fill(dialled)).toBe(1200);
-    expect(await fill(await dial(sizes))).toBe(1200);
+    expect(await fill(dialled)).toBe(1252);
+    expect(await fill(await dial(sizes))).toBe(1252);
   });
 });
 
@@ -165,7 +175,7 @@ describe("a narrow path", () => {
     sizes.onTooBig("192.0.2.1", 1_000);
     expect(told).toEqual(["a", "b", "b"]);
     const at = (now: number): number => sizes.largest("192.0.2.1", "127.0.0.1", now);
-    expect([at(2_000), at(600_000), at(700_000)]).toEqual([0, 0, 1452]);
+    expect([at(2_000), at(600_000), at(700_000)]).toEqual([1252, 1252, 1452]);
     expect(sizes.largest("192.0.2.2", "127.0.0.1", 2_000)).toBe(1452);
   });
 });

@@ -41,6 +41,14 @@ async function startUdpOrigin(): Promise<string> {
   return `127.0.0.1:${socket.address().port}`;
 }
 
+it.each(["localhost", "0.0.0.0"])("on %s takes QUIC, and the largest datagrams of a session", async (host) => {
+  const { edge } = await start({}, { host });
+  const session = await edge.openUdpSession(await startUdpOrigin());
+  // Not before the path is known to carry it.
+  await expect.poll(() => session.send(Buffer.alloc(1_280, 1))).toBe(true);
+  expect(await session.receive()).toHaveLength(1_280);
+});
+
 const VERSIONS = [
   [2, []],
   [3, ["support_datagram_v3_2"]],

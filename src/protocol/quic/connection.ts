@@ -207,9 +207,12 @@ export class QuicConnection {
     this.#core.path.changed(received, this.#core.random(8), now);
   }
 
-  /** The system says that a datagram was too large for the path (EMSGSIZE). */
-  onTooBig(): void {
-    if (this.#life.kind === "open") this.#core.delivery.onTooBig();
+  /**
+   * The system says that a datagram was too large for the path (EMSGSIZE).
+   * @param limit bytes of the largest that may be tried from now on
+   */
+  onTooBig(limit: number): void {
+    if (this.#life.kind === "open") this.#core.delivery.onTooBig(limit);
   }
 
   /** Larger datagrams are tried on the path: what the system says of any is of interest. */

@@ -64,7 +64,7 @@ function packageMlKem(kem: PackageKem): MlKem {
   };
 }
 
-/** Whether it works here. */
+/** Whether it works here. The first time, of a package, takes tens of milliseconds: better now than between a server's packets. */
 function works(kem: MlKem): boolean {
   try {
     const pair = kem.generateKeyPair();
@@ -83,7 +83,8 @@ async function find(): Promise<MlKem | undefined> {
   }
   try {
     const { ml_kem768 } = await import("@noble/post-quantum/ml-kem.js");
-    return packageMlKem(ml_kem768);
+    const kem = packageMlKem(ml_kem768);
+    return works(kem) ? kem : undefined;
   } catch {
     return undefined;
   }

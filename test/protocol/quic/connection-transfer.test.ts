@@ -137,7 +137,7 @@ describe("the path's MTU", () => {
     const pair = new Pair().connect();
     pair.run(1_000);
     expect(pair.client.stats.mtu).toBe(1452);
-    pair.client.onTooBig();
+    pair.client.onTooBig(1200);
     expect(pair.client.stats.mtu).toBe(1200);
   });
 });

@@ -52,8 +52,8 @@ export class Delivery implements RecoverySink<PacketRecord> {
     this.#sendAgain(packet);
   }
 
-  onTooBig(): void {
-    this.#core.pathMtu.onTooBig();
+  onTooBig(limit: number): void {
+    this.#core.pathMtu.onTooBig(limit);
     this.followMtu();
   }
 

@@ -124,10 +124,10 @@ export class PathMtu {
 
   /**
    * The network told the system that a datagram was too large for the path. From then on the system cuts such datagrams into
-   * fragments, which RFC 9000 § 14 forbids, and a probe would arrive all the same: none is sent any more.
+   * fragments, which RFC 9000 § 14 forbids, and a probe would arrive all the same: none above `limit` is sent any more.
    */
-  onTooBig(): void {
-    this.#maximum = MIN_DATAGRAM_SIZE;
+  onTooBig(limit: number): void {
+    this.#maximum = Math.max(MIN_DATAGRAM_SIZE, Math.min(this.#maximum, limit));
     this.#blackHole();
   }
 

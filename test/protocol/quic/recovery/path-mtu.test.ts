@@ -112,22 +112,22 @@ describe("a black hole", () => {
 });
 
 describe("a path of which the system learns that it carries less", () => {
-  it("is not probed again: what is larger would arrive in fragments", () => {
+  it("is not probed above the limit again: what is larger would arrive in fragments", () => {
     const mtu = new PathMtu();
     mtu.onProbeSent(1452);
-    mtu.onTooBig();
+    mtu.onTooBig(1252);
     mtu.onProbeLost(1452);
     mtu.onPacketAcked(1100);
-    expect(search(mtu, 1500)).toEqual([]);
-    expect([mtu.current, mtu.searching]).toEqual([MIN_DATAGRAM_SIZE, false]);
+    expect(search(mtu, 1500)).toEqual([1252]);
+    expect([mtu.current, mtu.searching]).toEqual([1252, false]);
   });
 
   it("gets the size that every path carries, where more had passed before", () => {
     const mtu = found(1500);
-    mtu.onTooBig();
+    mtu.onTooBig(1200);
+    expect(mtu.current).toBe(MIN_DATAGRAM_SIZE);
     mtu.onPacketAcked(1100);
     expect(search(mtu, 1500)).toEqual([]);
-    expect(mtu.current).toBe(MIN_DATAGRAM_SIZE);
     mtu.onProbeAcked(1452);
     expect(mtu.current).toBe(MIN_DATAGRAM_SIZE);
   });
