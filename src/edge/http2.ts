@@ -220,12 +220,12 @@ class Http2EdgeConnection implements EdgeConnection {
       return;
     }
     this.#controlStreams = 1;
-    this.#codec.ping(performance.now());
     this.#resolveControl(
       controlChannel(stream, () => {
         if (stream.closed) this.#controlStreams = 0;
       }),
     );
+    this.#codec.ping(performance.now());
   }
 
   #scheduleFlush(): void {
