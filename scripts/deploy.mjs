@@ -10,14 +10,26 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const { TunnelMetrics } = await import(new URL("../dist/health/tunnel-metrics.js", import.meta.url).href);
 const families = new Map(new TunnelMetrics("0").families.map((family) => [family.name, family]));
 
-/** The selector of one metric; of a counter, its rate. */
-function series(name, { by, filter = "" } = {}) {
+/**
+ * The selector of one metric; of a counter, its rate; of a histogram, the quantile of its observations. `rare` is 0 as long as
+ * nothing has happened: a metric with labels has no series before.
+ */
+function series(name, { by, filter = "", rare = false, quantile } = {}) {
   const family = families.get(name);
   if (family === undefined) throw new Error(`there is no metric ${name}`);
-  const selected = `${name}{job=~"$job",instance=~"$instance"${filter === "" ? "" : `,${filter}`}}`;
-  const value = family.type === "counter" ? `rate(${selected}[$__rate_interval])` : selected;
+  const suffix = family.type === "histogram" ? "_bucket" : "";
+  const selected = `${name}${suffix}{job=~"$job",instance=~"$instance"${filter === "" ? "" : `,${filter}`}}`;
+  const value = family.type === "gauge" ? selected : `rate(${selected}[$__rate_interval])`;
+  if (quantile !== undefined) {
+    const labels = ["le", ...(by === undefined ? [] : [by])].join(", ");
+    return {
+      expr: `histogram_quantile(${quantile}, sum by (${labels}) (${value}))`,
+      legend: by === undefined ? `${quantile * 100} %` : `${quantile * 100} %, {{${by}}}`,
+    };
+  }
+  const sum = by === undefined ? `sum(${value})` : `sum by (${by}) (${value})`;
   return {
-    expr: by === undefined ? `sum(${value})` : `sum by (${by}) (${value})`,
+    expr: rare ? `${sum} or vector(0)` : sum,
     legend: by === undefined ? family.help.replace(/\.$/, "") : `{{${by}}}`,
   };
 }
@@ -26,15 +38,25 @@ const ROWS = [
   {
     title: "Connections",
     panels: [
+      { title: "State", unit: "short", series: [series("underpass_state", { by: "state" })] },
       {
-        title: "Registered connections",
+        title: "Connections",
         unit: "short",
-        series: [series("underpass_registered_connections", { by: "instance" })],
+        series: [
+          series("underpass_ready_connections"),
+          series("underpass_wanted_connections"),
+          series("cloudflared_tunnel_ha_connections"),
+        ],
       },
       {
-        title: "Opening or serving",
-        unit: "short",
-        series: [series("cloudflared_tunnel_ha_connections", { by: "instance" })],
+        title: "Round trip to the edge",
+        unit: "s",
+        series: [
+          {
+            expr: series("underpass_connection_round_trip_seconds", { by: "conn_index" }).expr.replace(/^sum/, "max"),
+            legend: "{{conn_index}}",
+          },
+        ],
       },
       {
         title: "Where they lead",
@@ -47,10 +69,11 @@ const ROWS = [
         series: [
           series("cloudflared_tunnel_tunnel_register_success"),
           series("cloudflared_tunnel_tunnel_register_fail", { by: "error" }),
+          series("underpass_connection_reconnects_total"),
         ],
       },
       {
-        title: "Health",
+        title: "Health checks",
         unit: "ops",
         series: [
           series("underpass_health_check_failures_total"),
@@ -61,7 +84,15 @@ const ROWS = [
       {
         title: "Calls to the edge",
         unit: "ops",
-        series: [series("cloudflared_rpc_client_operations"), series("cloudflared_rpc_client_failures")],
+        series: [
+          series("cloudflared_rpc_client_operations"),
+          series("cloudflared_rpc_client_failures", { rare: true }),
+        ],
+      },
+      {
+        title: "Time of calls to the edge",
+        unit: "s",
+        series: [series("cloudflared_rpc_client_latency_secs", { quantile: 0.95, by: "method" })],
       },
     ],
   },
@@ -85,9 +116,42 @@ const ROWS = [
         series: [series("underpass_request_outcomes_total", { by: "outcome" })],
       },
       {
+        title: "Time of requests",
+        unit: "s",
+        series: [0.5, 0.95, 0.99].map((quantile) => series("underpass_request_duration_seconds", { quantile })),
+      },
+      {
+        title: "By connection",
+        unit: "reqps",
+        series: [
+          series("underpass_connection_requests_total", { by: "conn_index" }),
+          series("underpass_connection_resets_total"),
+        ],
+      },
+      {
         title: "Failed at the origin",
         unit: "reqps",
         series: [series("cloudflared_tunnel_request_errors", { by: "instance" })],
+      },
+    ],
+  },
+  {
+    title: "QUIC",
+    panels: [
+      {
+        title: "Smoothed round trip",
+        unit: "ms",
+        series: [series("quic_client_smoothed_rtt", { by: "conn_index", rare: true })],
+      },
+      {
+        title: "Bytes",
+        unit: "Bps",
+        series: [series("quic_client_sent_bytes", { rare: true }), series("quic_client_receive_bytes", { rare: true })],
+      },
+      {
+        title: "Lost packets",
+        unit: "pps",
+        series: [series("quic_client_lost_packets", { by: "reason", rare: true })],
       },
     ],
   },
@@ -98,12 +162,16 @@ const ROWS = [
       {
         title: "UDP sessions",
         unit: "short",
-        series: [series("cloudflared_udp_active_sessions"), series("cloudflared_udp_active_flows")],
+        series: [
+          series("cloudflared_udp_active_sessions"),
+          series("cloudflared_udp_active_flows", { rare: true }),
+          series("flow_client_registrations_rate_limited_total", { by: "flow_type" }),
+        ],
       },
       {
         title: "Datagrams dropped",
         unit: "pps",
-        series: [series("cloudflared_udp_dropped_datagrams", { by: "reason" })],
+        series: [series("cloudflared_udp_dropped_datagrams", { by: "reason", rare: true })],
       },
       {
         title: "ICMP",
@@ -111,7 +179,7 @@ const ROWS = [
         series: [
           series("cloudflared_icmp_total_requests"),
           series("cloudflared_icmp_total_replies"),
-          series("cloudflared_icmp_dropped_packets", { by: "reason" }),
+          series("cloudflared_icmp_dropped_packets", { by: "reason", rare: true }),
         ],
       },
     ],
@@ -124,6 +192,21 @@ const ROWS = [
         title: "Resident memory",
         unit: "bytes",
         series: [series("process_resident_memory_bytes", { by: "instance" })],
+      },
+      {
+        title: "Held by streams",
+        unit: "bytes",
+        series: [series("underpass_memory_held_bytes"), series("underpass_memory_limit_bytes")],
+      },
+      {
+        title: "Delay of the event loop",
+        unit: "s",
+        series: [
+          {
+            expr: series("underpass_event_loop_delay_seconds", { by: "percentile" }).expr.replace(/^sum/, "max"),
+            legend: "{{percentile}} %",
+          },
+        ],
       },
       { title: "Open descriptors", unit: "short", series: [series("process_open_fds", { by: "instance" })] },
       {
@@ -222,7 +305,7 @@ function rules() {
         rules: [
           alert(
             "UnderpassDown",
-            `${metric("underpass_registered_connections")} == 0`,
+            `${metric("underpass_ready_connections")} == 0`,
             "2m",
             "critical",
             "{{ $labels.instance }} has no connection to Cloudflare",
@@ -230,7 +313,7 @@ function rules() {
           ),
           alert(
             "UnderpassFewConnections",
-            `${metric("underpass_registered_connections")} > 0 and ${metric("underpass_registered_connections")} < ${metric("cloudflared_tunnel_ha_connections")}`,
+            `${metric("underpass_ready_connections")} > 0 and ${metric("underpass_ready_connections")} < ${metric("underpass_wanted_connections")}`,
             "10m",
             "warning",
             "{{ $labels.instance }} has {{ $value }} registered connections, fewer than it wants",
@@ -241,8 +324,8 @@ function rules() {
             `${metric("underpass_degraded")} == 1`,
             "5m",
             "warning",
-            "The public hostname of {{ $labels.instance }} answers, but not with 2xx",
-            "The tunnel works; the origin, or a rule before it, does not.",
+            "{{ $labels.instance }} serves, but not as it should",
+            "Connections are missing, its public hostname does not answer with 2xx, or an origin is down: underpass_probe_up and `underpass healthcheck` tell which.",
           ),
           alert(
             "UnderpassRestarts",
@@ -269,11 +352,27 @@ function rules() {
             "The log has its reason.",
           ),
           alert(
+            "UnderpassOriginDown",
+            `${metric("underpass_probe_up")}{probe="origin"} == 0`,
+            "2m",
+            "critical",
+            "{{ $labels.instance }} can't reach its origin {{ $labels.target }}",
+            "Whoever is led there gets an error.",
+          ),
+          alert(
+            "UnderpassMemory",
+            `${metric("underpass_memory_held_bytes")} > 0.5 * ${metric("underpass_memory_limit_bytes")}`,
+            "5m",
+            "warning",
+            "The streams of {{ $labels.instance }} hold {{ $value | humanize1024 }}B that nobody takes",
+            "Origins or visitors are slow; from half of the limit on, streams get less room, and at the limit some are broken off.",
+          ),
+          alert(
             "UnderpassDescriptors",
-            `${metric("process_open_fds")} > 50000`,
+            `${metric("process_open_fds")} > 0.8 * ${metric("process_max_fds")}`,
             "10m",
             "warning",
-            "{{ $labels.instance }} has {{ $value }} descriptors open",
+            "{{ $labels.instance }} has {{ $value }} descriptors open, near its limit",
             "Visitors hold streams open, or an origin does not close connections.",
           ),
         ],

@@ -28,6 +28,8 @@ export interface ConnectionsReading {
 }
 
 const BY_INDEX = ["conn_index"];
+/** As cloudflared calls them. */
+const REGISTER_ERRORS = ["dup_edge_conn", "server_error"];
 
 export class ConnectionMetrics {
   readonly #active: Metric;
@@ -59,6 +61,8 @@ export class ConnectionMetrics {
       "error",
       "rpcName",
     ]);
+    // What may never happen is 0 until it does: an increase from nothing is none to Prometheus.
+    for (const error of REGISTER_ERRORS) this.#registerFail.add(0, { error, rpcName: "registerConnection" });
     this.#registered = r.gauge("underpass_registered_connections", "Connections that are registered.");
     this.#ready = r.gauge("underpass_ready_connections", "Registered connections whose edge answers.");
     this.#wanted = r.gauge("underpass_wanted_connections", "Connections that there are to be.");

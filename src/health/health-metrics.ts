@@ -18,6 +18,8 @@ export class HealthMetrics {
     this.#changes = r.counter("underpass_state_changes_total", "Changes of the state, by the new one.", ["state"]);
     this.#degraded = r.gauge("underpass_degraded", "1 while the tunnel serves, but not as it should.");
     this.#checks = r.counter("underpass_health_checks_total", "Health checks by their result.", ["result"]);
+    for (const result of ["healthy", "degraded", "failed"]) this.#checks.add(0, { result });
+    for (const state of TUNNEL_STATES) this.#changes.add(0, { state });
     this.#failures = r.counter("underpass_health_check_failures_total", "Health checks that failed.");
     this.#probes = r.gauge("underpass_probe_up", "1 where the last probe found it well, else 0.", ["probe", "target"]);
     this.#probeSeconds = r.gauge("underpass_probe_duration_seconds", "Time that the last probe took.", [

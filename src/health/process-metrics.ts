@@ -62,14 +62,14 @@ function addLinuxMetrics(registry: Registry): void {
   });
 }
 
-const QUANTILES = [0.5, 0.99, 1];
+const PERCENTILES = [50, 99, 100];
 
 /** The delay is watched from the first time on that somebody asks. */
 function addEventLoopMetrics(registry: Registry): void {
   const delay = registry.gauge(
     "underpass_event_loop_delay_seconds",
-    "How late the event loop was since it was asked last; quantile 1 is the worst.",
-    ["quantile"],
+    "How late the event loop was since it was asked last; 100 is the worst.",
+    ["percentile"],
   );
   const busy = registry.counter("underpass_event_loop_busy_seconds_total", "Time in which the event loop had work.");
   let histogram: IntervalHistogram | undefined;
@@ -81,10 +81,10 @@ function addEventLoopMetrics(registry: Registry): void {
     }
     // Before the first look there is no number.
     if (histogram.count === 0) return;
-    for (const quantile of QUANTILES) {
-      const nanoseconds = quantile === 1 ? histogram.max : histogram.percentile(quantile * 100);
+    for (const percentile of PERCENTILES) {
+      const nanoseconds = histogram.percentile(percentile);
       // What it measures is the time between two looks.
-      delay.set(Math.max(0, nanoseconds - RESOLUTION_MS * 1e6) / 1e9, { quantile: `${quantile}` });
+      delay.set(Math.max(0, nanoseconds - RESOLUTION_MS * 1e6) / 1e9, { percentile: `${percentile}` });
     }
     histogram.reset();
   });

@@ -21,6 +21,19 @@ const ORIGIN_ERRORS: ReadonlySet<OutcomeClass> = new Set<OutcomeClass>([
   "flow-limit",
 ]);
 
+/** 0 until they happen: an increase from nothing is none to Prometheus. */
+const OUTCOMES: readonly OutcomeClass[] = [
+  "ok",
+  "client-abort",
+  ...ORIGIN_ERRORS,
+  "no-origin",
+  "access-denied",
+  "bad-request",
+  "edge-lost",
+  "memory-limit",
+  "shutdown",
+];
+
 /** Milliseconds. */
 const CONNECT_BOUNDS = [1, 10, 25, 50, 100, 500, 1000, 5000];
 /** Seconds. */
@@ -62,7 +75,7 @@ export class TunnelMetrics implements RequestObserver {
   #ended = 0;
   #failed = 0;
   readonly #statusCounts = new Map<number, number>();
-  readonly #outcomeCounts = new Map<OutcomeClass, number>();
+  readonly #outcomeCounts = new Map<OutcomeClass, number>(OUTCOMES.map((outcome) => [outcome, 0]));
   /** By the rule's index. */
   readonly #durationsOf: (Distribution | undefined)[] = [];
   #read: (() => TunnelReading) | undefined;
@@ -110,6 +123,7 @@ export class TunnelMetrics implements RequestObserver {
       "Flows of the private network that were refused, as too many are open.",
       ["flow_type"],
     );
+    for (const flow_type of ["tcp", "udp"]) this.#flowsRefused.add(0, { flow_type });
     this.datagrams = new DatagramMetrics(r, {
       dnsSession: () => this.#dns.add(1, { protocol: "udp" }),
       flowRefused: () => this.#flowsRefused.add(1, { flow_type: "udp" }),

@@ -10,7 +10,8 @@ const root = resolve(import.meta.dirname, "../..");
 const names = new Set(new TunnelMetrics("0").families.map(({ name }) => name));
 
 function metricsIn(expression: string): string[] {
-  return expression.match(/\b(?:cloudflared|underpass|process|nodejs|quic)_[a-z_]+/g) ?? [];
+  const found = expression.match(/\b(?:cloudflared|flow_client|underpass|process|nodejs|quic)_[a-z_]+/g) ?? [];
+  return found.map((name) => name.replace(/_bucket$/, ""));
 }
 
 interface Dashboard {
