@@ -9,6 +9,7 @@ import type { ByteChannel } from "../../../src/types.ts";
 import {
   advance,
   ask,
+  getJson,
   inVirtualTime,
   pumped,
   readiness,
@@ -66,6 +67,13 @@ describe.each(["http2", "quic"] as const)("over %s", (protocol) => {
       expect(await readiness(tunnel)).toEqual({
         status: 200,
         body: { status: 200, readyConnections: 1, connectorId: tunnel.connectorId },
+      });
+      await advance(1_000);
+      const report = { state: "registered", protocol, roundTripMs: expect.any(Number), requests: 0, reconnects: 0 };
+      expect(tunnel.connections).toMatchObject([report]);
+      expect(await getJson(tunnel, "/diag/tunnel")).toMatchObject({
+        status: 200,
+        body: { connections: [{ isConnected: true }], underpass: { connections: [report] } },
       });
     }));
 

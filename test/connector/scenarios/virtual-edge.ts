@@ -155,13 +155,13 @@ export async function ask(edge: MockEdge, path = "/"): Promise<{ status: number;
   return await pumped(asked);
 }
 
-/** `GET /ready` of the tunnel's metrics server. */
-export async function readiness({
-  metricsUrl = "",
-}: Pick<Tunnel, "metricsUrl">): Promise<{ status: number; body: unknown }> {
+type Metrics = Pick<Tunnel, "metricsUrl">;
+
+/** What the tunnel's metrics server answers, as JSON. */
+export async function getJson({ metricsUrl = "" }: Metrics, path: string): Promise<{ status: number; body: unknown }> {
   const asked = new Promise<{ status: number; body: unknown }>((resolve, reject) => {
     http
-      .get(`${metricsUrl}/ready`, { agent: false }, (response) => {
+      .get(metricsUrl + path, { agent: false }, (response) => {
         let text = "";
         response.on("data", (chunk: Buffer) => {
           text += chunk.toString();
@@ -172,6 +172,8 @@ export async function readiness({
   });
   return await pumped(asked);
 }
+
+export const readiness = (tunnel: Metrics): ReturnType<typeof getJson> => getJson(tunnel, "/ready");
 
 /** The edge's side of the next control stream by hand; `log` is what the connector says on it. */
 export function serveControl(edge: MockEdge, serve: (channel: ByteChannel) => void): { log: ControlLog | undefined } {
