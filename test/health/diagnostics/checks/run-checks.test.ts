@@ -193,6 +193,18 @@ describe("DNS", () => {
     });
   });
 
+  it("that names one region of two is a warning: one is enough to go on", async () => {
+    const one = () => Promise.resolve([{ priority: 1, weight: 1, port: 7844, target: "region2.v2.argotunnel.com" }]);
+    const report = await runChecks(plan(), peers({ srv: one, srvOverTls: one }));
+    expect(find(report.checks, "dns.srv")).toMatchObject({
+      status: "warning",
+      details: "names 1 of the edge's 2 regions",
+    });
+    expect(find(report.checks, "dns.region1").target).toBe("region2.v2.argotunnel.com");
+    expect(report.checks.some(({ id }) => id.startsWith("tcp.region2"))).toBe(false);
+    expect(report.ok).toBe(true);
+  });
+
   it("that does not work at all fails, and nothing is dialled", async () => {
     const broken = failing("getaddrinfo ENOTFOUND");
     const report = await runChecks(
