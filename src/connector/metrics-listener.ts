@@ -65,7 +65,10 @@ export class MetricsListener {
     try {
       const server = await startMetricsServer(config, state);
       this.#url = server.url;
-      logger.info(`Starting metrics server on ${server.url.replace("http://", "")}/metrics`);
+      const { host } = new URL(server.url);
+      // Who reads it should see that others reach it.
+      const shown = config.host === "0.0.0.0" ? host.replace("localhost", config.host) : host;
+      logger.info(`Starting metrics server on ${shown}/metrics`);
       return server;
     } catch (error) {
       if (config.kind === "address") onFailure(asError(error));

@@ -35,6 +35,8 @@ export class TunnelHealth {
   #ready = false;
   #everRegistered = false;
   #stopped = false;
+  /** The log has a line about the state that asks for one when all is well again. */
+  #warned = false;
   /** What the last check came to, so that only changes are told. */
   #last = "healthy";
   /** What the last check found wrong beyond the registration. */
@@ -140,14 +142,22 @@ export class TunnelHealth {
     switch (state) {
       case "down":
         logger.error("The tunnel is down: no visitor reaches it until a connection registers again", fields);
+        this.#warned = true;
         break;
       case "degraded":
-        logger.warn("The tunnel is degraded: it serves, but not as it should", fields);
+        // What the health check finds has lines of its own.
+        if (this.#problems.length > 0) {
+          logger.debug("The tunnel is degraded", fields);
+          break;
+        }
+        if (previous === "down") logger.info("The tunnel serves again, with fewer connections than it wants", fields);
+        else logger.warn("The tunnel is degraded: it serves, with fewer connections than it wants", fields);
+        this.#warned = true;
         break;
       case "ready":
-        // That it has started shows in the connections' own lines.
-        if (previous === "starting") logger.debug("The tunnel is ready", fields);
-        else logger.info("The tunnel is ready again", fields);
+        if (this.#warned) logger.info("The tunnel is ready again", fields);
+        else logger.debug("The tunnel is ready", fields);
+        this.#warned = false;
         break;
       default:
         logger.debug(`The tunnel is ${state}`, fields);

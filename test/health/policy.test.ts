@@ -43,6 +43,39 @@ describe("a check", () => {
     expect(judge({ registered, probe, origins: [] }).kind).toBe(kind);
   });
 
+  it("says of a redirect to the login of Access what lets the check through", () => {
+    const login: ProbeAnswer = {
+      kind: "answer",
+      status: 302,
+      body: "",
+      carried: false,
+      location: "https://team.cloudflareaccess.com/cdn-cgi/access/login",
+    };
+    expect(judge({ registered: true, probe: login, origins: [] })).toMatchObject({
+      kind: "degraded",
+      message: expect.stringContaining("--service-token-id"),
+    });
+  });
+
+  it.each([
+    [true, undefined, "degraded"],
+    [true, answer(200), "degraded"],
+    [true, answer(302), "degraded"],
+    [true, answer(530), "failed"],
+    [false, undefined, "failed"],
+  ])("with an origin down, registered %s and %j is %s", (registered, probe, kind) => {
+    const verdict = judge({ registered, probe, origins: ["the origin a is down", "the origin b is down"] });
+    expect(verdict.kind).toBe(kind);
+  });
+
+  it("names the origin that is down", () => {
+    expect(judge({ registered: true, probe: answer(200), origins: ["the origin a is down", "b"] })).toEqual({
+      kind: "degraded",
+      status: undefined,
+      message: "the origin a is down (and 1 more)",
+    });
+  });
+
   it("names the edge's error", () => {
     expect(judge({ registered: true, probe: answer(530, "error code: 1033"), origins: [] })).toMatchObject({
       message: expect.stringContaining("530 (error 1033)"),

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo, LookupFunction } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { Secret } from "../../src/config/secret.ts";
 import { createProbe } from "../../src/health/probe.ts";
 
 let server: Server | undefined;
@@ -32,6 +33,26 @@ describe("the probe", () => {
     const answer = await probe(new URL(`http://127.0.0.1:${port}/health?x=1`), signal());
     expect(answer).toEqual({ status: 302, body: "moved", location: "/login" });
     expect(requests).toEqual([["GET", "/health?x=1", "underpass/1.2.3"]]);
+  });
+
+  it("passes Cloudflare Access with a service token, which goes over a network by TLS alone", async () => {
+    const seen: (string | string[] | undefined)[][] = [];
+    const port = await listen((request, response) => {
+      seen.push([request.headers["cf-access-client-id"], request.headers["cf-access-client-secret"]]);
+      response.end();
+    });
+    const serviceToken = { clientId: "an-id", clientSecret: new Secret("a-secret") };
+    const lookup: LookupFunction = (_hostname, options, callback) => {
+      if (options.all === true) callback(null, [{ address: "127.0.0.1", family: 4 }]);
+      else callback(null, "127.0.0.1", 4);
+    };
+    const probe = createProbe({ userAgent: "underpass", serviceToken, lookup });
+    await probe(new URL(`http://127.0.0.1:${port}/`), signal());
+    await probe(new URL(`http://agent.example.com:${port}/`), signal());
+    expect(seen).toEqual([
+      ["an-id", "a-secret"],
+      [undefined, undefined],
+    ]);
   });
 
   it("asks the resolver that it was given", async () => {
