@@ -3,7 +3,7 @@
  * DNS over TLS too, the last good ones serve, of this process or on disk, and then those of the built-in names.
  */
 import { isIP } from "node:net";
-import { type AddressPool, createAddressPool } from "../edge/addresses.ts";
+import { type AddressPool, createAddressPool, type Routes } from "../edge/addresses.ts";
 import { type DiscoveryOptions, discoverBuiltIn, discoverEdge, type FoundEdge } from "../edge/discovery.ts";
 import { type Ask, firstAnswer } from "../edge/first-answer.ts";
 import { resolveStaticEdge } from "../edge/static-edge.ts";
@@ -18,7 +18,9 @@ import { SharedTask } from "./shared-task.ts";
 
 /** A resolver that has no SRV records may answer that with silence, and a firewall DNS over TLS. */
 const BUILT_IN_AFTER_MS = 6_000;
-/** As many dials failed as there are addresses, and the last look-up is so old: this machine may be in another network by now. */
+/** So many failed dials since the last look-up, or as many as there are addresses, tell that these are not the right ones. */
+const FAILURES_OF_ALL = 8;
+/** The last look-up is so old: this machine may be in another network by now. */
 const REFRESH_AFTER_FAILURES_MS = 60_000;
 /** Addresses on disk are used where a look-up takes longer; it goes on beside. */
 const LOOK_UP_PATIENCE_MS = 3_000;
@@ -55,6 +57,7 @@ export class EdgeAddresses implements AddressSource {
   readonly #discovery = new SharedTask((signal) => this.#lookUp(signal));
   #current: Current | undefined;
   #dialFailures = 0;
+  #lastRoutes: Routes | undefined;
   #told: ReadonlySet<string> = new Set();
 
   constructor(options: EdgeAddressesOptions) {
@@ -69,7 +72,7 @@ export class EdgeAddresses implements AddressSource {
   }
 
   get size(): number {
-    return this.#current?.pool.size ?? 0;
+    return this.#current?.pool.size(this.#lastRoutes) ?? 0;
   }
 
   async assign(connIndex: number, signal: AbortSignal): Promise<EdgeAddress> {
@@ -78,6 +81,7 @@ export class EdgeAddresses implements AddressSource {
     const { regions } = this.#known.found;
     const routes = await this.#routes.look(regions, () => this.#translate(), signal);
     signal.throwIfAborted();
+    this.#lastRoutes = routes;
     return this.#known.pool.assign(connIndex, performance.now(), routes);
   }
 
@@ -130,9 +134,13 @@ export class EdgeAddresses implements AddressSource {
     }
   }
 
-  #isStale({ at, pool }: Current): boolean {
+  get #allFail(): boolean {
+    return this.#dialFailures >= Math.min(this.size, FAILURES_OF_ALL);
+  }
+
+  #isStale({ at }: Current): boolean {
     if (this.#isLiteral) return false;
-    return this.#dialFailures >= pool.size && performance.now() - at > REFRESH_AFTER_FAILURES_MS;
+    return this.#allFail && performance.now() - at > REFRESH_AFTER_FAILURES_MS;
   }
 
   /** Never rejects. */
@@ -177,10 +185,7 @@ export class EdgeAddresses implements AddressSource {
     if (this.#isStatic) return await resolveStaticEdge(this.#options.config.edge, options);
     // The last good ones come first, as long as they don't all fail.
     const current = this.#current;
-    const hasLastGood =
-      current === undefined
-        ? (await this.#options.lastGood?.read()) !== undefined
-        : this.#dialFailures < current.pool.size;
+    const hasLastGood = current === undefined ? (await this.#options.lastGood?.read()) !== undefined : !this.#allFail;
     if (hasLastGood) return await discoverEdge(options);
     const builtIn: Ask<FoundEdge> = async (signal) => {
       const found = await discoverBuiltIn({ ...options, signal });
@@ -203,7 +208,7 @@ export class EdgeAddresses implements AddressSource {
     const regions = this.#routes.translate(found.regions);
     const before = this.#current;
     // Connections keep their addresses where these are still there.
-    const sizeBefore = before?.pool.size;
+    const sizeBefore = before === undefined ? undefined : this.size;
     const isNew = before === undefined || keyOf(found.regions) !== keyOf(before.found.regions);
     const pool = before?.pool ?? createAddressPool(regions, this.#isStatic ? "auto" : config.edgeIpVersion, random);
     if (before !== undefined && isNew) pool.update(regions);
@@ -211,7 +216,7 @@ export class EdgeAddresses implements AddressSource {
     this.#current = { pool, found, at: performance.now() };
     if (!this.#isLiteral) this.#timer.looked(found.complete);
     if (isNew && !this.#isStatic) void lastGood?.write(found.regions);
-    if (sizeBefore !== undefined && pool.size > sizeBefore) this.onMore();
+    if (sizeBefore !== undefined && this.size > sizeBefore) this.onMore();
   }
 
   /** False where there are none. */

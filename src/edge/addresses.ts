@@ -58,8 +58,8 @@ export interface AddressPool {
   update(regions: readonly (readonly EdgeAddress[])[]): void;
   /** Forgets what failed: it failed in another network. */
   forgetFailures(): void;
-  /** How many connections have room at once. */
-  readonly size: number;
+  /** How many connections have room at once, where those routes are all there are. */
+  size(routes?: Routes): number;
   /** The families of its addresses. */
   readonly families: ReadonlySet<4 | 6>;
 }
@@ -143,9 +143,7 @@ export function createAddressPool(
   };
 
   return {
-    get size() {
-      return built.reduce((sum, region) => sum + slotsOf(region).length, 0);
-    },
+    size: (routes = EVERYWHERE) => built.flatMap(slotsOf).filter((slot) => isUsable(slot, routes)).length,
     get families() {
       return new Set(built.flatMap(slotsOf).map(({ address }) => address.family));
     },
@@ -165,8 +163,7 @@ export function createAddressPool(
         choose(inUse, before?.address, before?.region) ??
         choose(inUse, before?.address) ??
         choose(routed, before?.address) ??
-        choose(routed) ??
-        choose(slotsOf);
+        choose(routed);
       if (slot === undefined) throw new NoEdgeAddressError("all addresses of the edge are in use");
       slot.user = connIndex;
       return slot.address;

@@ -432,6 +432,8 @@ describe("families", () => {
       "64:ff9b::c633:6401",
       "64:ff9b::c633:6402",
     ]);
+    // An address and its form for NAT64 are one place, not two.
+    expect(addresses.size).toBe(4);
     expect(lines.filter(({ level }) => level === "info")).toHaveLength(1);
     // They stay with the hourly look-up, and go with the network.
     await vi.advanceTimersByTimeAsync(1.2 * HOUR);
@@ -445,6 +447,7 @@ describe("families", () => {
     const { addresses, resolvers, routes } = rig(new FakeResolvers(), { edge: ["192.0.2.1:7844"] });
     routes[4] = false;
     expect((await addresses.assign(0, signal)).ip).toBe("192.0.2.1");
+    expect(addresses.size).toBe(1);
     // Nothing is asked before a dial has failed.
     expect(resolvers.asked).toEqual([]);
     addresses.rotate(0, "unreachable");

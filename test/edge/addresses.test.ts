@@ -50,7 +50,7 @@ describe("assignment", () => {
       "auto",
       seeded(1),
     );
-    expect(pool.size).toBe(4);
+    expect(pool.size()).toBe(4);
     for (const connIndex of [0, 1, 2, 3]) expect(pool.assign(connIndex, 0)).toBe(same);
     expect(() => pool.assign(4, 0)).toThrow(NoEdgeAddressError);
     pool.release(1);
@@ -69,7 +69,7 @@ describe("assignment", () => {
       version,
       seeded(3),
     );
-    expect(pool.size).toBe(4);
+    expect(pool.size()).toBe(4);
     for (const connIndex of [0, 1, 2, 3]) expect(pool.assign(connIndex, 0).family).toBe(family);
     expect(() => createAddressPool([family === 4 ? v6(0, 2) : v4(0, 2)], version, seeded(3))).toThrow(
       /edge-ip-version/,
@@ -260,6 +260,13 @@ describe("families without a route", () => {
     }
   });
 
+  it("count for nothing: they have no room for a connection", () => {
+    const pool = createAddressPool([[...v4(0, 1), ...v6(0, 1)]], "auto", seeded(5));
+    expect([pool.size(), pool.size(only4), pool.size(only6), pool.size({ 4: false, 6: false })]).toEqual([2, 1, 1, 2]);
+    pool.assign(0, 0, only6);
+    expect(() => pool.assign(1, 0, only6)).toThrow(NoEdgeAddressError);
+  });
+
   it("are used where there is no other, or none has one", () => {
     const neither = { 4: false, 6: false };
     expect(createAddressPool([v6(0, 1)], "auto", seeded(5)).assign(0, 0, only4).family).toBe(6);
@@ -279,7 +286,7 @@ describe("other addresses", () => {
     const [kept, ...gone] = before;
     if (kept === undefined) throw new Error("no address");
     pool.update([[kept, ...v4(0, 10).slice(5)]]);
-    expect(pool.size).toBe(6);
+    expect(pool.size()).toBe(6);
     expect(pool.assign(0, 0)).toEqual(kept);
     const after = [1, 2, 3].map((connIndex) => pool.assign(connIndex, 0));
     for (const address of after) expect([kept, ...gone].map(({ ip }) => ip)).not.toContain(address.ip);
@@ -337,10 +344,18 @@ describe("whatever happens", () => {
             }
           }
           if (kind === "assign") {
-            // Six places for six connections.
-            const address = pool.assign(connIndex, now, routes);
-            expect(current.flat().map(({ ip }) => ip)).toContain(address.ip);
+            const mine = held.get(connIndex);
             held.delete(connIndex);
+            const isFree = ({ family, ip }: EdgeAddress): boolean =>
+              (routes[family] || !current.flat().some((other) => routes[other.family])) &&
+              ![...held.values()].some((other) => other.ip === ip);
+            if (!current.flat().some(isFree)) {
+              expect(() => pool.assign(connIndex, now, routes)).toThrow(NoEdgeAddressError);
+              continue;
+            }
+            const address = pool.assign(connIndex, now, routes);
+            if (mine !== undefined && isFree(mine)) expect(address.ip).toBe(mine.ip);
+            expect(current.flat().map(({ ip }) => ip)).toContain(address.ip);
             expect([...held.values()].map(({ ip }) => ip)).not.toContain(address.ip);
             held.set(connIndex, address);
           } else if (kind !== "update" && kind !== "network") held.delete(connIndex);
