@@ -43,7 +43,7 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
   ERR_UNDERPASS_NO_INSTANCE: {
     cause: "ready, healthcheck or diag found no tunnel that runs on this machine",
     remedy:
-      "start it, with --metrics 127.0.0.1:20241 under underpass run; if it listens elsewhere, give the same --metrics or TUNNEL_METRICS here",
+      "start it; if it listens elsewhere than on ports 20241 to 20245, give the same --metrics or TUNNEL_METRICS here",
   },
   ERR_UNDERPASS_ABORTED: {
     cause:

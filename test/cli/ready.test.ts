@@ -152,6 +152,6 @@ describe("underpass healthcheck", () => {
     const { io, status } = await cli(["healthcheck", "--metrics", `127.0.0.1:${port}`]);
     expect(status).toBe(1);
     expect(io.stderr.text).toContain(`no running tunnel answers on http://127.0.0.1:${port}\n`);
-    expect(io.stderr.text).toMatch(/What to do: start it, with --metrics .*\(ERR_UNDERPASS_NO_INSTANCE\)/);
+    expect(io.stderr.text).toMatch(/What to do: start it; .*--metrics .*\(ERR_UNDERPASS_NO_INSTANCE\)/);
   });
 });
