@@ -3,7 +3,7 @@ import type { MergedSettings } from "../config/merged.ts";
 import { expandHome } from "../config/files.ts";
 import type { CliIo } from "./io.ts";
 
-type CommandLogLevel = "debug" | "info" | "warn" | "error" | "fatal";
+export type CommandLogLevel = "debug" | "info" | "warn" | "error" | "fatal";
 
 export interface LogSettings {
   readonly level: CommandLogLevel;
@@ -11,11 +11,15 @@ export interface LogSettings {
   readonly colours: boolean;
   readonly logfile: string | undefined;
   readonly logDirectory: string | undefined;
+  /** Of either. */
+  readonly fileLevel: CommandLogLevel;
+  readonly fileFormat: "console" | "json";
   /** To be logged once there is a log. */
   readonly warnings: readonly string[];
 }
 
-const LEVELS: readonly string[] = ["debug", "info", "warn", "error", "fatal"] satisfies CommandLogLevel[];
+/** From the most to the least. */
+export const LEVELS = ["debug", "info", "warn", "error", "fatal"] as const satisfies CommandLogLevel[];
 
 /**
  * `underpass tunnel` writes text unless told otherwise, and shrugs at wrong values, as cloudflared does; `underpass` alone
@@ -23,14 +27,8 @@ const LEVELS: readonly string[] = ["debug", "info", "warn", "error", "fatal"] sa
  */
 export function readLogSettings(settings: MergedSettings, style: "native" | "tunnel", io: CliIo): LogSettings {
   const warnings: string[] = [];
-  const level = settings.get("loglevel");
+  const level = readLevel(settings, style, warnings);
   const output = settings.get("output");
-  if (level !== undefined && !isLevel(level.value)) {
-    if (style === "native") {
-      throw new ConfigError([wrongValue(level.where, level.value, '"debug", "info", "warn", "error" or "fatal"')]);
-    }
-    warnings.push(`Failed to parse log level ${JSON.stringify(level.value)}, using "info" instead`);
-  }
   if (output !== undefined && output.value !== "default" && output.value !== "json" && style === "native") {
     throw new ConfigError([wrongValue(output.where, output.value, '"default" or "json"')]);
   }
@@ -44,15 +42,44 @@ export function readLogSettings(settings: MergedSettings, style: "native" | "tun
   const isTerminal = io.stderr.isTTY === true;
   const automatic = style === "native" && output === undefined && !isTerminal ? "json" : "console";
   return {
-    level: isLevel(level?.value) ? level.value : "info",
+    level,
     format: output?.value === "json" ? "json" : automatic,
     colours: isTerminal && (io.env["NO_COLOR"] ?? "") === "" && io.env["TERM"] !== "dumb",
     logfile,
     logDirectory: logfile === undefined ? logDirectory : undefined,
+    ...readFileSettings(settings, level),
     warnings,
   };
 }
 
+function readLevel(settings: MergedSettings, style: "native" | "tunnel", warnings: string[]): CommandLogLevel {
+  const chosen = settings.get("loglevel");
+  if (chosen === undefined) return "info";
+  if (isLevel(chosen.value)) return chosen.value;
+  if (style === "native") throw wrongLevel(chosen.where, chosen.value);
+  warnings.push(`Failed to parse log level ${JSON.stringify(chosen.value)}, using "info" instead`);
+  return "info";
+}
+
+/** These are not cloudflared's: a wrong value is an error everywhere. */
+function readFileSettings(
+  settings: MergedSettings,
+  fallback: CommandLogLevel,
+): Pick<LogSettings, "fileLevel" | "fileFormat"> {
+  const level = settings.get("logfile-level");
+  const fileLevel = level === undefined ? fallback : level.value;
+  if (!isLevel(fileLevel)) throw wrongLevel(level?.where ?? "", fileLevel);
+  const output = settings.get("logfile-output");
+  if (output !== undefined && output.value !== "default" && output.value !== "json") {
+    throw new ConfigError([wrongValue(output.where, output.value, '"default" or "json"')]);
+  }
+  return { fileLevel, fileFormat: output?.value === "default" ? "console" : "json" };
+}
+
+function wrongLevel(where: string, value: unknown): ConfigError {
+  return new ConfigError([wrongValue(where, value, '"debug", "info", "warn", "error" or "fatal"')]);
+}
+
 function isLevel(value: unknown): value is CommandLogLevel {
-  return typeof value === "string" && LEVELS.includes(value);
+  return LEVELS.some((level) => level === value);
 }

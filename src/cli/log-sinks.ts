@@ -2,6 +2,7 @@
 import {
   closeSync,
   existsSync,
+  fstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -68,21 +69,52 @@ export class StreamSink implements LogSink {
   }
 }
 
-/** Appends to one file, as cloudflared's `--logfile`: mode 0644, parents 0744. */
+/** What a file tells of itself on the other sinks. */
+export interface FileEvents {
+  /** It can't be written; told once, until it can be again. */
+  readonly onTrouble: (error: Error) => void;
+  /** A line for the file itself: so many are missing before it. */
+  readonly lostNotice: (count: number) => string;
+}
+
+/** How often the path is looked at: what rotates logs may have moved the file away. */
+const LOOK_MS = 1_000;
+
+/** Appends to one file, as cloudflared's `--logfile`: mode 0644, parents 0744. Follows the path when the file is moved away or deleted. */
 export class FileSink implements LogSink {
+  readonly #path: string;
+  readonly #events: FileEvents;
   #descriptor: number | undefined;
+  #identity: string;
+  #size: number;
+  #lookAt = 0;
+  #lost = 0;
 
   /** Throws when the file can't be opened. */
-  constructor(path: string) {
+  constructor(path: string, events: FileEvents) {
+    this.#path = path;
+    this.#events = events;
     this.#descriptor = openForAppend(path);
+    const { dev, ino, size } = fstatSync(this.#descriptor);
+    this.#identity = `${dev}:${ino}`;
+    this.#size = size;
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#size;
   }
 
   write(line: string): void {
     if (this.#descriptor === undefined) return;
     try {
-      writeSync(this.#descriptor, line);
-    } catch {
+      this.#follow();
+      if (this.#lost > 0) this.#append(this.#events.lostNotice(this.#lost));
+      this.#lost = 0;
+      this.#append(line);
+    } catch (error) {
       // A full disk must not end the tunnel; the next line is tried again.
+      if (this.#lost++ === 0) this.#events.onTrouble(error instanceof Error ? error : new Error(String(error)));
     }
   }
 
@@ -90,6 +122,33 @@ export class FileSink implements LogSink {
     if (this.#descriptor !== undefined) closeSync(this.#descriptor);
     this.#descriptor = undefined;
     return Promise.resolve();
+  }
+
+  /** Opens whatever the path names now. Throws when that can't be done. */
+  reopen(): void {
+    const descriptor = openForAppend(this.#path);
+    if (this.#descriptor !== undefined) closeSync(this.#descriptor);
+    this.#descriptor = descriptor;
+    const { dev, ino, size } = fstatSync(descriptor);
+    this.#identity = `${dev}:${ino}`;
+    this.#size = size;
+  }
+
+  #follow(): void {
+    const now = performance.now();
+    if (now < this.#lookAt) return;
+    this.#lookAt = now + LOOK_MS;
+    const found = statSync(this.#path, { throwIfNoEntry: false });
+    if (found === undefined || `${found.dev}:${found.ino}` !== this.#identity) this.reopen();
+    // Somebody emptied it in place.
+    else this.#size = found.size;
+  }
+
+  #append(text: string): void {
+    if (this.#descriptor === undefined) return;
+    const bytes = Buffer.from(text);
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.#descriptor, bytes, at);
+    this.#size += bytes.length;
   }
 }
 
@@ -101,21 +160,20 @@ const BACKUP_NAME = /^cloudflared-\d{4}-\d{2}-\d{2}T[\d-]+\.\d{3}\.log$/;
 /** `cloudflared.log` in a directory, rolled at 1 MB with five backups (operations § 5). */
 export class RollingSink implements LogSink {
   readonly #directory: string;
-  #file: FileSink;
-  #size: number;
+  readonly #file: FileSink;
+  /** Size from which on it is rolled; more where that failed. */
+  #limit = ROLL_BYTES;
 
   /** Throws when the file can't be opened. */
-  constructor(directory: string) {
+  constructor(directory: string, events: FileEvents) {
     this.#directory = directory;
-    this.#file = new FileSink(join(directory, ROLLING_NAME));
-    this.#size = statSync(join(directory, ROLLING_NAME)).size;
+    this.#file = new FileSink(join(directory, ROLLING_NAME), events);
   }
 
   write(line: string): void {
-    const length = Buffer.byteLength(line);
-    if (this.#size > 0 && this.#size + length > ROLL_BYTES) this.#roll();
+    const { size } = this.#file;
+    if (size > 0 && size + Buffer.byteLength(line) > this.#limit) this.#roll();
     this.#file.write(line);
-    this.#size += length;
   }
 
   end(): Promise<void> {
@@ -123,18 +181,17 @@ export class RollingSink implements LogSink {
   }
 
   #roll(): void {
-    const path = join(this.#directory, ROLLING_NAME);
     const stamp = new Date().toISOString().replaceAll(":", "-").replace("Z", "");
     try {
-      renameSync(path, join(this.#directory, `cloudflared-${stamp}.log`));
-      void this.#file.end();
-      this.#file = new FileSink(path);
+      renameSync(join(this.#directory, ROLLING_NAME), join(this.#directory, `cloudflared-${stamp}.log`));
+      this.#file.reopen();
+      this.#limit = ROLL_BYTES;
       const backups = readdirSync(this.#directory).filter((name) => BACKUP_NAME.test(name));
       for (const old of backups.sort().slice(0, -KEPT_BACKUPS)) unlinkSync(join(this.#directory, old));
     } catch {
       // Goes on in the file that it has; tried again after as many bytes.
+      this.#limit = this.#file.size + ROLL_BYTES;
     }
-    this.#size = 0;
   }
 }
 

@@ -186,6 +186,8 @@ export async function mockEdge(args: readonly string[], io: CliIo): Promise<numb
       colours: io.stderr.isTTY === true && (io.env["NO_COLOR"] ?? "") === "",
       logfile: undefined,
       logDirectory: undefined,
+      fileLevel: "info",
+      fileFormat: "json",
       warnings: [],
     },
     io.stderr,

@@ -32,6 +32,7 @@ export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
   features: [],
   handlers: {},
   errorPage: undefined,
+  requestLog: "errors",
   flags: {},
   settings: {},
 };

@@ -1,5 +1,6 @@
 /** The settings of the connections to the edge, and of what stands around them, checked. */
 import { isIP, isIPv6 } from "node:net";
+import { REQUEST_LOG_MODES, type RequestLogMode } from "../proxy/request-log/request-log.ts";
 import { defaultTunnelConfig } from "./defaults.ts";
 import { type EdgeProxyConfig, parseEdgeProxy } from "./edge-proxy.ts";
 import { expandHome, readTextFile } from "./files.ts";
@@ -145,6 +146,14 @@ export function readMetrics(
   if (address !== undefined) return { kind: "address", ...address };
   problems.push(wrongValue(chosen.where, chosen.value, 'host:port such as "127.0.0.1:20241", or off'));
   return fallback;
+}
+
+export function readRequestLog(settings: MergedSettings, { problems }: Findings): RequestLogMode {
+  const chosen = settings.get("request-log");
+  const mode = REQUEST_LOG_MODES.find((one) => one === chosen?.value);
+  if (chosen === undefined || mode !== undefined) return mode ?? defaultTunnelConfig.requestLog;
+  problems.push(wrongValue(chosen.where, chosen.value, '"off", "errors", "summary" or "headers"'));
+  return defaultTunnelConfig.requestLog;
 }
 
 export function readTags(settings: MergedSettings, { problems }: Findings): TunnelConfig["tags"] {

@@ -11,6 +11,7 @@ import {
   readMetrics,
   readPem,
   readProtocol,
+  readRequestLog,
   readResolvers,
   readStateDirectory,
   readTags,
@@ -19,7 +20,7 @@ import { readErrorPage } from "./error-page.ts";
 import { expandHome } from "./files.ts";
 import { readHealthCheck } from "./health-check.ts";
 import { parseHostname } from "./hostname.ts";
-import { findCredentialsOf, findTokenSource, UsageError } from "./identity.ts";
+import { findCredentialsOf, findTokenSource, hintOnToken, UsageError } from "./identity.ts";
 import { namesService, planIngress, type PlannedIngress } from "./ingress.ts";
 import type { Environment } from "./interpolate.ts";
 import { limitFlows } from "./limit-flows.ts";
@@ -77,6 +78,7 @@ export function planTunnel(request: PlanRequest): Plan {
     dnsResolvers: readResolvers(settings, findings),
     ...readIcmpSources(settings, findings),
     errorPage: readPage(settings, env, findings),
+    requestLog: readRequestLog(settings, findings),
     flags: configurationFlags(settings),
     settings: shownSettings(settings),
   };
@@ -85,7 +87,9 @@ export function planTunnel(request: PlanRequest): Plan {
   // What follows stops at its first problem: report the others with it.
   const planned = collect(findings, () => readIngress(request, mode, findings));
   const identity = collect(findings, () =>
-    mode === "quick" ? ({ mode, quickService } satisfies TunnelIdentity) : readNamed(request, hostname),
+    mode === "quick"
+      ? ({ mode, quickService } satisfies TunnelIdentity)
+      : readNamed(request, hostname, findings.warnings),
   );
   if (identity?.mode === "named" && config.region !== undefined && identity.credentials.endpoint !== undefined) {
     findings.problems.push({
@@ -100,7 +104,7 @@ export function planTunnel(request: PlanRequest): Plan {
     config: { ...config, ingress: limitFlows(planned.ingress, config.maxActiveFlows), identity },
     routes: planned,
     warnings: [...(settings.file?.warnings ?? []).map(({ where, text }) => `${where}: ${text}`), ...findings.warnings],
-    notes: [...(settings.file?.notes ?? []), ...statuses.notes],
+    notes: [...(settings.file?.notes ?? []), ...statuses.notes, ...hintOnToken(settings)],
   };
 }
 
@@ -155,9 +159,9 @@ function warnOfUnusedToken(settings: MergedSettings, where: string, warnings: st
   warnings.push(`${where}: mode is "quick", so the token (${token.where}) is not used; ${remedy}`);
 }
 
-function readNamed(request: PlanRequest, hostname: string | undefined): TunnelIdentity {
+function readNamed(request: PlanRequest, hostname: string | undefined, warnings: string[]): TunnelIdentity {
   const { settings, tunnelRef, env, style } = request;
-  const credentials = findCredentialsOf(settings, tunnelRef, env, style === "tunnel");
+  const credentials = findCredentialsOf(settings, tunnelRef, env, style === "tunnel", warnings);
   if (credentials !== undefined) return { mode: "named", credentials, hostname };
   const stated = settings.file?.mode;
   if (stated !== undefined) {

@@ -221,7 +221,18 @@ export const settingsTable: readonly SettingSpec[] = [
     env: ["TUNNEL_PIDFILE"],
   }),
   supported("loglevel", "string", "debug, info, warn, error or fatal", { env: ["TUNNEL_LOGLEVEL"], fallback: "info" }),
+  supported("request-log", "string", "lines of requests: off, errors, summary (each one) or headers (with theirs)", {
+    env: ["TUNNEL_REQUEST_LOG"],
+    fallback: "errors",
+  }),
   supported("logfile", "string", "file that the log is appended to, as JSON", { env: ["TUNNEL_LOGFILE"] }),
+  supported("logfile-level", "string", "level of the log file or directory; default that of loglevel", {
+    env: ["TUNNEL_LOGFILE_LEVEL"],
+  }),
+  supported("logfile-output", "string", "default (text) or json, in the log file or directory", {
+    env: ["TUNNEL_LOGFILE_OUTPUT"],
+    fallback: "json",
+  }),
   supported("log-directory", "string", "directory for cloudflared.log, rolled at 1 MB", {
     env: ["TUNNEL_LOGDIRECTORY"],
   }),

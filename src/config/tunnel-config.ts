@@ -2,6 +2,7 @@
  * The one validated configuration that every source (flags, environment, TOML, YAML, the library's options) ends in.
  * Plain data; connector/ runs it. Times in milliseconds.
  */
+import type { RequestLogMode } from "../proxy/request-log/request-log.ts";
 import type { ErrorPage, Ingress, Origin } from "../types.ts";
 import type { EdgeProxyConfig } from "./edge-proxy.ts";
 import type { Secret } from "./secret.ts";
@@ -94,6 +95,8 @@ export interface TunnelConfig {
   readonly handlers: Readonly<Record<string, Origin>>;
   /** What visitors with a browser see when the tunnel, and not the origin, answers 502, 503 or 504. */
   readonly errorPage: ErrorPage | undefined;
+  /** Of which requests lines are written, and how much. */
+  readonly requestLog: RequestLogMode;
   /** Flags that somebody set, by cloudflared's names, for the edge to know. */
   readonly flags: Readonly<Record<string, string>>;
   /** Everything that somebody set, by cloudflared's names and without credentials, for diagnosis. */

@@ -19,6 +19,7 @@ import { collect } from "../config/problem.ts";
 import { parseQuickService } from "../config/quick-service.ts";
 import { Secret } from "../config/secret.ts";
 import { parseToken } from "../config/token.ts";
+import { REQUEST_LOG_MODES, type RequestLogMode } from "../proxy/request-log/request-log.ts";
 import type {
   EdgeIpVersion,
   MetricsConfig,
@@ -94,6 +95,8 @@ export interface ConnectOptions extends RoutingOptions {
   readonly icmpv6Src?: string;
   /** File with a page for visitors with a browser, where the tunnel itself answers 502, 503 or 504. Default: none. */
   readonly errorPage?: string;
+  /** Lines of requests: none, those that failed or were cut off, each one, or each one with its headers. Default `errors`. */
+  readonly requestLog?: RequestLogMode;
   /** Headers `Cf-Warp-Tag-<name>` for the origin. */
   readonly tags?: Readonly<Record<string, string>>;
   /** Extra features to announce to the edge. */
@@ -138,6 +141,7 @@ const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
   icmpv4Src: true,
   icmpv6Src: true,
   errorPage: true,
+  requestLog: true,
   metrics: true,
   healthCheck: true,
   tags: true,
@@ -185,6 +189,7 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
     dnsResolvers: readDnsResolvers(options.dnsResolvers, checks),
     icmpv4Src: readIcmpSource("icmpv4Src", options.icmpv4Src, 4, checks),
     icmpv6Src: readIcmpSource("icmpv6Src", options.icmpv6Src, 6, checks),
+    requestLog: checks.oneOf("requestLog", options.requestLog, fallback.requestLog, REQUEST_LOG_MODES),
     errorPage: collect(checks.problems, () => readPage(checks.text("errorPage", options.errorPage))),
     flags: optionFlags(options),
   };

@@ -59,14 +59,13 @@ function createEdgeSource(config: TunnelConfig, logger: Logger): Pick<TunnelPart
 }
 
 function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger): TunnelParts {
-  const { dnsResolvers, errorPage, identity, ingress, tags } = config;
+  const { dnsResolvers, errorPage, identity, ingress, requestLog, tags } = config;
   const version = readVersion();
   const memory = createMemoryBudget(config.memoryLimitBytes);
   const userAgent = `underpass/${version}`;
   const edge = createEdgeSource(config, logger);
   const isQuicWithdrawn = (): boolean => edge.records?.quicWithdrawn === true;
-  const budget = createMemoryBudget(config.memoryLimitBytes);
-  const { choice, dial, initialProtocol } = createEdgeDial(config, budget, logger, process.env, isQuicWithdrawn);
+  const { choice, dial, initialProtocol } = createEdgeDial(config, memory, logger, process.env, isQuicWithdrawn);
   return {
     version,
     logger,
@@ -85,7 +84,15 @@ function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger)
       return new QuickIdentity(request, ({ hostname }) => announce(hostname), logger);
     },
     createProxy: (options) =>
-      createProxy({ ...options, ingress, tags, errorPage, dnsResolvers, originRoots: () => trustAnchors(process.env) }),
+      createProxy({
+        ...options,
+        ingress,
+        tags,
+        errorPage,
+        dnsResolvers,
+        requestLog,
+        originRoots: () => trustAnchors(process.env),
+      }),
     memory,
     probe:
       runtime.probe ??

@@ -1,7 +1,8 @@
 /** What is answered without any origin. */
 import type { EdgeStream, HttpRequest, OutcomeClass, StreamSink, WebSocketRequest } from "../types.ts";
 import { answerEmpty } from "./error-page.ts";
-import type { ProxiedRequest, RequestRecord } from "./request-record.ts";
+import type { ProxiedRequest } from "./proxied-request.ts";
+import type { RequestRecord } from "./request-record.ts";
 
 /** Answers `status` with nothing in it, whatever the visitor sends: as the owner said, so that no page takes its place. */
 export function answerStatus(request: HttpRequest | WebSocketRequest, status: number, record: RequestRecord): void {

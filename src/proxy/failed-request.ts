@@ -3,7 +3,8 @@ import { Http1RequestError } from "../protocol/http1/errors.ts";
 import { BadRequestError } from "./bad-request.ts";
 import { answerFailure, discardingSink, failureStatus } from "./direct-answers.ts";
 import { OriginError } from "./origin-errors.ts";
-import type { ProxiedRequest, RequestRecord } from "./request-record.ts";
+import type { ProxiedRequest } from "./proxied-request.ts";
+import type { RequestRecord } from "./request-record.ts";
 
 export function failRequest(request: ProxiedRequest, record: RequestRecord, cause: unknown): void {
   const error = cause instanceof Error ? cause : new Error(String(cause));

@@ -23,7 +23,9 @@ import { createRouter, type Router } from "./ingress/router.ts";
 import { LocalResolvers } from "./local-resolvers.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { PrivateNetwork } from "./private-network.ts";
-import { type ProxiedRequest, type RecordContext, RequestRecord } from "./request-record.ts";
+import type { ProxiedRequest } from "./proxied-request.ts";
+import { type Observed, RequestLog, type RequestLogMode } from "./request-log/request-log.ts";
+import { type RecordContext, RequestRecord } from "./request-record.ts";
 
 export interface ProxyOptions {
   readonly ingress: Ingress;
@@ -35,6 +37,8 @@ export interface ProxyOptions {
   /** PEM texts that replace Node's own roots for origins with TLS; called at the first such connection. */
   readonly originRoots?: () => readonly string[];
   readonly errorPage?: ErrorPage | undefined;
+  /** Default `errors`. */
+  readonly requestLog?: RequestLogMode | undefined;
   /** `ip:port` of the resolvers behind the private network's virtual DNS address; default: this machine's. */
   readonly dnsResolvers?: readonly string[] | undefined;
   readonly access?: AccessOptions | undefined;
@@ -53,6 +57,11 @@ export interface Proxy {
 }
 
 const WARP_ROUTING = "warp-routing";
+
+interface Seen<Request extends ProxiedRequest> {
+  readonly request: Request;
+  readonly observed: Observed;
+}
 
 /** One version of the rules, ready to serve. */
 interface Routing {
@@ -75,11 +84,12 @@ class IngressProxy implements Proxy {
 
   constructor(options: ProxyOptions) {
     const { access = {}, connectorId, dnsResolvers = [], logger, observer, originRoots, tags } = options;
+    const log = new RequestLog(options.requestLog ?? "errors", logger);
     const resources = { buffers: new BufferPool(), flushes: new FlushQueue() };
     const accessKeys = new KeySets(access, this.#connections, logger);
     this.#context = { connectorId, tags, resources, connections: this.#connections, logger, originRoots, accessKeys };
     this.#errorPage = options.errorPage;
-    this.#records = { logger, observer, active: new ActiveRequests() };
+    this.#records = { log, observer, active: new ActiveRequests() };
     const { warpRouting } = options.ingress;
     this.#resolvers = new LocalResolvers(dnsResolvers);
     const shared = { flows: this.#flows, resolvers: this.#resolvers };
@@ -124,20 +134,21 @@ class IngressProxy implements Proxy {
   }
 
   handle(request: ProxiedRequest, connIndex: number): void {
-    if (request.kind === "tcp") this.#handleTcp(request, connIndex);
-    else this.#handleHttp(withErrorPage(request, this.#errorPage), connIndex);
+    if (request.kind === "tcp") this.#handleTcp(this.#records.log.observe(request), connIndex);
+    else this.#handleHttp(this.#records.log.observe(request), connIndex);
   }
 
-  #handleTcp(request: TcpRequest, connIndex: number): void {
-    const record = new RequestRecord(this.#records, request, connIndex, WARP_ROUTING);
-    this.#take(request, record, () => this.#privateNetwork.serve(request, record));
+  #handleTcp(seen: Seen<TcpRequest>, connIndex: number): void {
+    const record = new RequestRecord(this.#records, seen, connIndex, WARP_ROUTING);
+    this.#take(seen.request, record, () => this.#privateNetwork.serve(seen.request, record));
   }
 
-  #handleHttp(request: HttpRequest | WebSocketRequest, connIndex: number): void {
+  #handleHttp(seen: Seen<HttpRequest | WebSocketRequest>, connIndex: number): void {
+    const request = withErrorPage(seen.request, this.#errorPage);
     const { backends, router } = this.#routing;
     const rule = router.match(request.authority, request.path);
     const backend = backends[rule];
-    const record = new RequestRecord(this.#records, request, connIndex, backend?.service ?? "", rule);
+    const record = new RequestRecord(this.#records, seen, connIndex, backend?.service ?? "", rule);
     this.#take(request, record, () => {
       if (backend === undefined) throw new RangeError(`there is no rule ${rule}`);
       backend.serve(request, connIndex, record);

@@ -1,25 +1,12 @@
 /** One request's entry in the log and in the observer's counters: written exactly once, when the request has ended. */
-import { UnderpassError } from "../errors.ts";
-import type {
-  CancelReason,
-  HttpRequest,
-  LogFields,
-  Logger,
-  OutcomeClass,
-  RequestObserver,
-  RequestOutcome,
-  RequestPhase,
-  TcpRequest,
-  WebSocketRequest,
-} from "../types.ts";
-import { AccessDeniedError } from "./access/errors.ts";
+import type { CancelReason, OutcomeClass, RequestObserver, RequestOutcome, RequestPhase } from "../types.ts";
 import type { ActiveEntry, ActiveRequest, ActiveRequests } from "./active-requests.ts";
-
-export type ProxiedRequest = HttpRequest | WebSocketRequest | TcpRequest;
+import type { ProxiedRequest } from "./proxied-request.ts";
+import type { Observed, RequestLog } from "./request-log/request-log.ts";
 
 /** What all requests of a proxy share for their records. */
 export interface RecordContext {
-  readonly logger: Logger;
+  readonly log: RequestLog;
   readonly observer: RequestObserver;
   readonly active: ActiveRequests;
 }
@@ -43,25 +30,10 @@ function rayOf(request: ProxiedRequest): string | undefined {
   return undefined;
 }
 
-/** The query may hold a visitor's secrets. */
-function withoutQuery(path: string): string {
-  const query = path.indexOf("?");
-  return query < 0 ? path : path.slice(0, query);
-}
-
-/** Message, code and the cause's message; never the error object, which may carry more. */
-function describe(error: Error): { error: string; code?: string; reason?: string; cause?: string } {
-  return {
-    error: error.message,
-    ...(error instanceof UnderpassError ? { code: error.code } : {}),
-    ...(error instanceof AccessDeniedError ? { reason: error.reason } : {}),
-    ...(error.cause instanceof Error ? { cause: error.cause.message } : {}),
-  };
-}
-
 export class RequestRecord {
   readonly #context: RecordContext;
   readonly #request: ProxiedRequest;
+  readonly #observed: Observed;
   readonly #connIndex: number;
   readonly #service: string;
   readonly #rule: number | undefined;
@@ -71,9 +43,16 @@ export class RequestRecord {
   /** What the visitor got so far. */
   status = 0;
 
-  constructor(context: RecordContext, request: ProxiedRequest, connIndex: number, service: string, rule?: number) {
+  constructor(
+    context: RecordContext,
+    { request, observed }: { readonly request: ProxiedRequest; readonly observed: Observed },
+    connIndex: number,
+    service: string,
+    rule?: number,
+  ) {
     this.#context = context;
     this.#request = request;
+    this.#observed = observed;
     this.#connIndex = connIndex;
     this.#service = service;
     this.#rule = rule;
@@ -116,41 +95,6 @@ export class RequestRecord {
       ingressRule: this.#rule,
     };
     this.#context.observer.finished(result);
-    this.#log(result);
-  }
-
-  #log(result: RequestOutcome): void {
-    const fields: LogFields = {
-      outcome: result.class,
-      kind: result.kind,
-      connIndex: result.connIndex,
-      ray: result.ray,
-      method: result.method,
-      host: result.host,
-      path: withoutQuery(result.path),
-      status: result.status,
-      ms: Math.round(result.milliseconds),
-      ingressRule: result.ingressRule,
-      originService: this.#service,
-    };
-    const { logger } = this.#context;
-    switch (result.class) {
-      case "ok":
-        logger.debug("Request served", fields);
-        break;
-      case "client-abort":
-        logger.debug("Request cancelled by the visitor", { ...fields, phase: result.phase });
-        break;
-      case "edge-lost":
-      case "shutdown":
-        logger.info("Request cut off", { ...fields, phase: result.phase });
-        break;
-      default:
-        logger.warn("Request failed", {
-          ...fields,
-          phase: result.phase,
-          ...(result.error === undefined ? {} : describe(result.error)),
-        });
-    }
+    this.#context.log.finished(request, result, this.#service, this.#observed);
   }
 }

@@ -172,6 +172,8 @@ describe("the log", () => {
         colours: true,
         logfile,
         logDirectory: undefined,
+        fileLevel: "debug",
+        fileFormat: format,
         warnings: [],
       } as const;
       const logger = createLogger(settings, sink, scrubber);

@@ -1,11 +1,21 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { formatConsole } from "../../src/cli/console-format.ts";
 import { createLogger } from "../../src/cli/log.ts";
-import { RollingSink, StreamSink } from "../../src/cli/log-sinks.ts";
+import { type FileEvents, FileSink, RollingSink, StreamSink } from "../../src/cli/log-sinks.ts";
 import type { LogSettings } from "../../src/cli/log-settings.ts";
 import { Scrubber } from "../../src/proxy/ingress/redact.ts";
 import { Secret } from "../../src/config/secret.ts";
@@ -25,10 +35,14 @@ function settings(changes: Partial<LogSettings> = {}): LogSettings {
     colours: false,
     logfile: undefined,
     logDirectory: undefined,
+    fileLevel: "info",
+    fileFormat: "json",
     warnings: [],
     ...changes,
   };
 }
+
+const silentEvents: FileEvents = { onTrouble() {}, lostNotice: () => "" };
 
 function logTo(changes: Partial<LogSettings> = {}, scrubber = new Scrubber()) {
   const sink = new TextSink();
@@ -158,7 +172,7 @@ describe("files", () => {
 
   it("roll at 1 MB and keep five", async () => {
     const path = join(directory, "rolling");
-    const sink = new RollingSink(path);
+    const sink = new RollingSink(path, silentEvents);
     const line = `${"x".repeat(99_999)}\n`;
     for (let count = 0; count < 100; count++) {
       sink.write(line);
@@ -170,6 +184,126 @@ describe("files", () => {
     expect(names.filter((name) => name !== "cloudflared.log")).toHaveLength(5);
     for (const name of names) expect(statSync(join(path, name)).size).toBeLessThanOrEqual(1_000_000);
     expect(existsSync(join(path, "cloudflared.log"))).toBe(true);
+  });
+});
+
+describe("a log file", () => {
+  const written = (path: string): readonly string[] =>
+    readFileSync(path, "utf8")
+      .trim()
+      .split("\n")
+      .filter((line) => line !== "");
+
+  it("has a level and a format of its own", async () => {
+    const logfile = join(directory, "own.log");
+    const { sink, logger } = logTo({ level: "warn", logfile, fileLevel: "debug", fileFormat: "console" });
+    for (const level of ["debug", "info", "warn", "error"] as const) logger[level](`one ${level}`, { connIndex: 1 });
+    await logger.end();
+    expect(sink.entries.map(({ message }) => message)).toEqual(["one warn", "one error"]);
+    expect(written(logfile).map((line) => line.slice(21))).toEqual([
+      "DBG one debug connIndex=1",
+      "INF one info connIndex=1",
+      "WRN one warn connIndex=1",
+      "ERR one error connIndex=1",
+    ]);
+    const quiet = join(directory, "quiet.log");
+    const other = logTo({ level: "debug", logfile: quiet, fileLevel: "error" });
+    other.logger.info("not there");
+    other.logger.error("there");
+    await other.logger.end();
+    expect(other.sink.messages).toEqual(["not there", "there"]);
+    expect(written(quiet)).toHaveLength(1);
+  });
+
+  it("that is moved away or deleted begins anew at its path", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      const path = join(directory, "moved.log");
+      const sink = new FileSink(path, silentEvents);
+      sink.write("one\n");
+      renameSync(path, `${path}.1`);
+      vi.advanceTimersByTime(1_100);
+      sink.write("two\n");
+      rmSync(path);
+      vi.advanceTimersByTime(1_100);
+      sink.write("three\n");
+      expect([written(`${path}.1`), written(path)]).toEqual([["one"], ["three"]]);
+      writeFileSync(path, "");
+      vi.advanceTimersByTime(1_100);
+      sink.write("four\n");
+      expect([written(path), sink.size]).toEqual([["four"], 5]);
+      await sink.end();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it.runIf(existsSync("/dev/full"))(
+    "on a full disk is one line on the console, and tells what it lacks when it can",
+    () => {
+      const path = join(directory, "disk.log");
+      symlinkSync("/dev/full", path);
+      vi.useFakeTimers({ toFake: ["performance"] });
+      try {
+        const { sink, logger } = logTo({ logfile: path });
+        for (let i = 0; i < 5; i++) logger.info(`line ${i}`);
+        const told = sink.entries.filter(({ level }) => level === "error");
+        expect(told).toMatchObject([
+          { message: "The log file can't be written: lines are lost", error: expect.stringContaining("ENOSPC") },
+        ]);
+        expect(sink.messages.filter((message) => String(message).startsWith("line"))).toHaveLength(5);
+        rmSync(path);
+        vi.advanceTimersByTime(1_100);
+        logger.info("room again");
+        expect(written(path).map((line) => JSON.parse(line))).toMatchObject([
+          { level: "warn", count: 5, message: "Log lines are missing: the file could not be written" },
+          { message: "room again" },
+        ]);
+      } finally {
+        vi.useRealTimers();
+      }
+    },
+  );
+});
+
+describe("lines that repeat", () => {
+  it("are left out after twenty, counted, and told of", async () => {
+    vi.useFakeTimers();
+    try {
+      const { sink, logger } = logTo();
+      for (let i = 0; i < 5_000; i++)
+        logger.warn("Request failed", { outcome: "origin-refused", error: "refused", path: `/${i}` });
+      logger.warn("Request failed", { outcome: "origin-timeout", error: "late" });
+      logger.warn("another");
+      expect(sink.messages.filter((message) => message === "Request failed")).toHaveLength(21);
+      expect(sink.messages.at(-1)).toBe("another");
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(sink.entries.at(-1)).toMatchObject({
+        level: "warn",
+        message: "Lines like one before were left out",
+        repeated: "Request failed",
+        detail: expect.stringContaining("refused"),
+        count: 4_980,
+      });
+      expect(vi.getTimerCount()).toBe(0);
+      logger.warn("Request failed", { outcome: "origin-refused", error: "refused" });
+      expect(sink.messages.at(-1)).toBe("Request failed");
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("are told of at the end, too; what is a record of each request is never left out", async () => {
+    const { sink, logger } = logTo({ level: "debug" });
+    for (let i = 0; i < 100; i++) {
+      logger.info("Request served", { outcome: "ok" });
+      logger.debug("detail");
+      logger.error("broken", { error: new Error("same") });
+    }
+    await logger.end();
+    const count = (message: string) => sink.messages.filter((one) => one === message).length;
+    expect([count("Request served"), count("detail"), count("broken")]).toEqual([100, 100, 20]);
+    expect(sink.entries.at(-1)).toMatchObject({ repeated: "broken", count: 80 });
   });
 });
 

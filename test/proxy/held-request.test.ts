@@ -4,6 +4,7 @@ import { ActiveRequests } from "../../src/proxy/active-requests.ts";
 import { BadRequestError } from "../../src/proxy/bad-request.ts";
 import { HeldRequest } from "../../src/proxy/held-request.ts";
 import { OriginError } from "../../src/proxy/origin-errors.ts";
+import { RequestLog } from "../../src/proxy/request-log/request-log.ts";
 import { RequestRecord } from "../../src/proxy/request-record.ts";
 import type { CancelReason, RequestOutcome, StreamSink } from "../../src/types.ts";
 import { FakeStream, type FakeStreamOptions, httpRequest } from "./fake-stream.ts";
@@ -59,7 +60,13 @@ class Rig {
     this.sink = new Sink(this.stream);
     const request = httpRequest(this.stream, { method: "POST" });
     const observer = { started() {}, finished: (outcome: RequestOutcome) => this.outcomes.push(outcome) };
-    this.record = new RequestRecord({ logger: silent, observer, active: this.active }, request, 0, "test", 0);
+    this.record = new RequestRecord(
+      { log: new RequestLog("off", silent), observer, active: this.active },
+      { request, observed: undefined },
+      0,
+      "test",
+      0,
+    );
     this.held = new HeldRequest(request, this.record, "access", () => this.over++);
   }
 
