@@ -4,11 +4,11 @@ import { EdgeDiscoveryError } from "../edge/errors.ts";
 import type { ConnectionInfo } from "./api.ts";
 import type { RetryPlan } from "./backoff.ts";
 import type { RegisteredConnection } from "./connection.ts";
-import type { Outlived } from "./slot-host.ts";
+import type { Grievance } from "./slot-host.ts";
 
 type Where = Pick<ConnectionInfo, "connIndex" | "edgeAddress">;
 
-const OUTLIVED: Readonly<Record<Exclude<Outlived, "asked">, string>> = {
+const OUTLIVED: Readonly<Record<Grievance, string>> = {
   "control-ended": "The edge ended the control stream: replacing the connection",
   "going-away": "The edge is going away: replacing the connection",
   silent: "The edge does not answer: replacing the connection",
@@ -43,12 +43,12 @@ export class ConnectionLog {
     this.#logger.error("Register tunnel error from server side", failureFields(where, error));
   }
 
-  outlived(connIndex: number, why: Exclude<Outlived, "asked">, error: Error | undefined): void {
+  outlived(connIndex: number, why: Grievance, error: Error | undefined): void {
     this.#logger.info(OUTLIVED[why], { connIndex, ...(error === undefined ? {} : { error: error.message }) });
   }
 
   recovered(connIndex: number): void {
-    this.#logger.info("The edge answers again: the connection stays", { connIndex });
+    this.#logger.info("The edge answers again", { connIndex });
   }
 
   lost(connIndex: number, error: Error): void {

@@ -23,6 +23,8 @@ export interface ConnectionOptions {
   readonly previousAttempts: number;
   readonly rpcTimeoutMs: number;
   readonly onRequest: (request: EdgeRequest, connIndex: number) => void;
+  /** From now on the edge may count the connection as registered. */
+  readonly onRegistering: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -137,6 +139,7 @@ async function register(
     }
     onRequest(request, connIndex);
   };
+  options.onRegistering();
   const answer = await client.register(
     {
       accountTag: credentials.accountTag,

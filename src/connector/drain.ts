@@ -57,36 +57,44 @@ export interface DrainOptions {
 /** Resolves when the connection is closed: once it is drained, at the deadline, or when the edge closed it. Never rejects. */
 export async function drain(connection: RegisteredConnection, options: DrainOptions): Promise<void> {
   const stopped = new AbortController();
-  const drained = unregister(connection, options).then(() => quiet(connection, stopped.signal));
+  const drained = unregister(connection, options).then((told) => quiet(connection, told, stopped.signal));
   await Promise.race([drained, options.deadline.reached, connection.edge.closed]);
   stopped.abort();
   await connection.close(options.reason);
 }
 
-async function unregister(connection: RegisteredConnection, options: DrainOptions): Promise<void> {
+/** Whether the edge has been told, in one way or the other. */
+async function unregister(connection: RegisteredConnection, options: DrainOptions): Promise<boolean> {
   const { client, edge } = connection;
   if (connection.controlEnded) {
     // Without its control stream there is nobody to tell, and no reason to complain; new streams can still be refused.
     edge.goaway?.();
-    return;
+    return edge.goaway !== undefined;
   }
+  let told = true;
   try {
     await client.unregister({ timeoutMs: Math.max(1, options.unregisterTimeoutMs) });
     options.onUnregistered(true);
   } catch {
     // Refused, lost or late: what is open is served all the same.
     edge.goaway?.();
+    told = edge.goaway !== undefined;
     options.onUnregistered(false);
   }
   // As in cloudflared the control stream ends here, and the edge drains (wire § 10.7).
   client.close();
+  return told;
 }
 
-/** Resolves when no stream has been open for QUIET_MS, or at the signal. */
-function quiet(connection: RegisteredConnection, signal: AbortSignal): Promise<void> {
+/**
+ * Resolves when no stream has been open for QUIET_MS, or at the signal. An edge that could not be told may go on for ever: the
+ * first moment without a stream has to do.
+ */
+function quiet(connection: RegisteredConnection, told: boolean, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
-    let since = performance.now();
+    const begun = performance.now();
+    let since = begun;
     const finish = (): void => {
       clearInterval(timer);
       resolve();
@@ -94,8 +102,9 @@ function quiet(connection: RegisteredConnection, signal: AbortSignal): Promise<v
     const timer = setInterval(() => {
       const now = performance.now();
       // A short stream may have come and gone between two looks.
-      since = connection.edge.openStreams > 0 ? now : Math.max(since, connection.lastRequestAt);
-      if (now - since >= QUIET_MS) finish();
+      const isIdle = connection.edge.openStreams === 0;
+      since = isIdle ? Math.max(since, connection.lastRequestAt) : now;
+      if (now - since >= QUIET_MS || (!told && isIdle && now - begun >= QUIET_MS)) finish();
     }, POLL_MS);
     signal.addEventListener("abort", finish, { once: true });
   });

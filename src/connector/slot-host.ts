@@ -12,15 +12,28 @@ export type SlotFailure =
 
 export type SlotResult = Exclude<ConnectionResult, ConnectionFailure> | SlotFailure;
 
-/** Why a connection that still serves is replaced: the edge ended its control stream, sent GOAWAY, or does not answer; or someone wants it. */
-export type Outlived = "control-ended" | "going-away" | "silent" | "asked";
+/**
+ * Why a connection that still serves is replaced: the edge ended its control stream, sent GOAWAY, or does not answer; or someone
+ * wants it. `recovered`: it need not be any more, but its replacement may have registered already.
+ */
+export type Outlived = "control-ended" | "going-away" | "silent" | "asked" | "recovered";
+
+/** Those that are worth telling. */
+export type Grievance = Exclude<Outlived, "asked" | "recovered">;
+
+/** What an attempt is told, and tells. */
+export interface AttemptOptions {
+  readonly signal: AbortSignal;
+  /** From now on the edge may count it as registered. */
+  readonly onRegistering: () => void;
+}
 
 export interface SlotHost {
   readonly retries: number;
   readonly initialProtocol: EdgeProtocol;
   random(): number;
   /** One attempt; `beside` is the connection that serves meanwhile, if any. */
-  attempt(slot: Slot, beside: Beside | undefined, signal: AbortSignal): Promise<SlotResult>;
+  attempt(slot: Slot, beside: Beside | undefined, options: AttemptOptions): Promise<SlotResult>;
   isFinal(failure: SlotFailure, plan: RetryPlan): boolean;
   /** The tunnel ends with this failure. */
   gaveUp(slot: Slot, failure: SlotFailure): void;
@@ -29,8 +42,8 @@ export interface SlotHost {
   /** The registered connection ended by itself; `plan` is undefined when its replacement is already being opened. */
   lost(slot: Slot, connection: RegisteredConnection, error: Error, plan: RetryPlan | undefined): void;
   /** The registered connection serves only until it is replaced. */
-  outlived(slot: Slot, why: Exclude<Outlived, "asked">, error: Error | undefined): void;
-  /** A connection that did not answer does so again: it stays. */
+  outlived(slot: Slot, why: Grievance, error: Error | undefined): void;
+  /** A connection that did not answer does so again. */
   recovered(slot: Slot): void;
   /** A replacement is registered: `connection` serves what it has and ends. */
   retire(slot: Slot, connection: RegisteredConnection): void;

@@ -20,7 +20,7 @@ import type { RegisteredConnection } from "./connection.ts";
 import { asError, ConnectionLostError } from "./errors.ts";
 import {
   type Beside,
-  type Outlived,
+  type Grievance,
   retryAfterOf,
   type SlotFailure,
   type SlotHost,
@@ -31,15 +31,20 @@ import { SlotRecord } from "./slot-record.ts";
 /** A suspicion is acted upon before the connection is given up for it, and not by all connections at once. */
 const SILENT_WINDOW_MS = 1_000;
 
+interface Attempt {
+  readonly abort: AbortController;
+  isRegistering: boolean;
+}
+
 /** Times are those of `performance.now()`. */
 type Life =
   /** There is none; the next attempt follows. */
   | { readonly kind: "waiting"; readonly at: number }
-  | { readonly kind: "connecting"; readonly attempt: AbortController }
+  | { readonly kind: "connecting"; readonly attempt: Attempt }
   | { readonly kind: "serving"; readonly connection: RegisteredConnection }
   /** It serves, and an attempt to replace it follows. */
   | ({ readonly kind: "outlived"; readonly at: number } & Beside)
-  | ({ readonly kind: "replacing"; readonly attempt: AbortController } & Beside)
+  | ({ readonly kind: "replacing"; readonly attempt: Attempt } & Beside)
   /** No attempt follows; the connection, if any, is drained by the host. */
   | { readonly kind: "stopped"; readonly connection: RegisteredConnection | undefined };
 
@@ -131,7 +136,7 @@ export class Slot {
   pause(delayMs: number): void {
     const life = this.#life;
     if (life.kind === "stopped") return;
-    if ("attempt" in life) life.attempt.abort();
+    if ("attempt" in life) life.attempt.abort.abort();
     this.#become({ kind: "waiting", at: Math.max(this.#notBefore, performance.now() + delayMs) });
     if ("connection" in life) this.#host.retire(this, life.connection);
   }
@@ -147,7 +152,7 @@ export class Slot {
   /** Ends attempts and waits; the registered connection is the caller's to drain. Resolves when nothing is under way; never rejects. */
   async stop(): Promise<void> {
     const life = this.#life;
-    if ("attempt" in life) life.attempt.abort();
+    if ("attempt" in life) life.attempt.abort.abort();
     this.#become({ kind: "stopped", connection: this.current });
     await Promise.all(this.#attempts);
   }
@@ -162,7 +167,11 @@ export class Slot {
 
   #open(): void {
     const life = this.#life;
-    const attempt = new AbortController();
+    const attempt: Attempt = { abort: new AbortController(), isRegistering: false };
+    const { signal } = attempt.abort;
+    const onRegistering = (): void => {
+      attempt.isRegistering = true;
+    };
     let beside: Beside | undefined;
     if (life.kind === "outlived") {
       const { connection, why } = life;
@@ -172,15 +181,15 @@ export class Slot {
       this.#become({ kind: "connecting", attempt });
     } else return;
     const running = this.#host
-      .attempt(this, beside, attempt.signal)
+      .attempt(this, beside, { signal, onRegistering })
       // A defect of ours costs this attempt, not the connection for good.
       .catch((error: unknown): SlotFailure => ({ kind: "unregistered", error: asError(error) }))
-      .then((result) => this.#attempted(attempt, result))
+      .then((result) => this.#attempted(signal, result))
       .finally(() => this.#attempts.delete(running));
     this.#attempts.add(running);
   }
 
-  async #attempted({ signal }: AbortController, result: SlotResult): Promise<void> {
+  async #attempted(signal: AbortSignal, result: SlotResult): Promise<void> {
     if (result.kind === "registered") {
       if (signal.aborted) await result.connection.close({ kind: "shutdown" });
       else this.#succeeded(result.connection);
@@ -207,6 +216,7 @@ export class Slot {
 
   #failed(failure: SlotFailure): void {
     this.#record.failed(failure.error);
+    if (this.#keepsRecovered()) return;
     const retryAfterMs = retryAfterOf(failure);
     const plan = afterFailure(this.#retry, this.#host.retries, retryAfterMs, this.#host.random());
     if (this.#host.isFinal(failure, plan)) {
@@ -260,15 +270,31 @@ export class Slot {
     }
     const life = this.#life;
     if (!("why" in life) || life.connection !== connection || life.why !== "silent" || connection.controlEnded) return;
-    // A replacement is not needed any more, however far it has come.
-    if (life.kind === "replacing") life.attempt.abort();
-    this.#retry = afterRegistration(this.#retry);
-    this.#become({ kind: "serving", connection });
+    if (life.kind === "replacing" && life.attempt.isRegistering) {
+      // The edge may send requests to the other one already: breaking it off would cost them.
+      this.#life = { ...life, why: "recovered" };
+    } else {
+      if (life.kind === "replacing") life.attempt.abort.abort();
+      this.#stay(connection);
+    }
     this.#host.recovered(this);
   }
 
+  /** The replacement of a connection that answers again has failed, and is not needed. */
+  #keepsRecovered(): boolean {
+    const life = this.#life;
+    if (life.kind !== "replacing" || life.why !== "recovered" || life.connection.silent) return false;
+    this.#stay(life.connection);
+    return true;
+  }
+
+  #stay(connection: RegisteredConnection): void {
+    this.#retry = afterRegistration(this.#retry);
+    this.#become({ kind: "serving", connection });
+  }
+
   /** The connection serves, but not for long. */
-  #outlived(connection: RegisteredConnection, why: Exclude<Outlived, "asked">, error: Error | undefined): void {
+  #outlived(connection: RegisteredConnection, why: Grievance, error: Error | undefined): void {
     const life = this.#life;
     if (life.kind !== "serving" || life.connection !== connection) return;
     if (error !== undefined) this.#record.failed(error);

@@ -12,7 +12,7 @@ import { asError, type RegistrationRefusedError } from "./errors.ts";
 import { hasLeft, type NetworkChange } from "./network-watch.ts";
 import type { ConnectorParts } from "./parts.ts";
 import { Slot } from "./slot.ts";
-import type { Beside, Outlived, SlotFailure, SlotHost, SlotResult } from "./slot-host.ts";
+import type { AttemptOptions, Beside, Grievance, SlotFailure, SlotHost, SlotResult } from "./slot-host.ts";
 import { endedInfo } from "./slot-record.ts";
 
 /** Between the starts of two connections: their handshakes don't compete, and four are up within a second. */
@@ -173,7 +173,11 @@ export class Supervisor implements SlotHost {
     return this.#parts.random();
   }
 
-  async attempt(slot: Slot, beside: Beside | undefined, signal: AbortSignal): Promise<SlotResult> {
+  async attempt(
+    slot: Slot,
+    beside: Beside | undefined,
+    { onRegistering, signal }: AttemptOptions,
+  ): Promise<SlotResult> {
     const { connIndex } = slot;
     // A quick tunnel's request and the discovery of the edge need not wait for each other.
     const identifying = this.#parts.identity.credentials(signal);
@@ -191,6 +195,7 @@ export class Supervisor implements SlotHost {
       credentials: identified.credentials,
       features: this.#options.features(identified.credentials.accountTag),
       previousAttempts: slot.failures,
+      onRegistering,
       signal,
     });
   }
@@ -253,7 +258,7 @@ export class Supervisor implements SlotHost {
     this.#events.retrying(slot.info, plan.delayMs, error);
   }
 
-  outlived(slot: Slot, why: Exclude<Outlived, "asked">, error: Error | undefined): void {
+  outlived(slot: Slot, why: Grievance, error: Error | undefined): void {
     this.#log.outlived(slot.connIndex, why, error);
     if (why === "silent") this.#events.silence?.(slot.info);
   }

@@ -29,6 +29,7 @@ function options(overrides: Partial<ConnectionOptions> = {}): ConnectionOptions 
     previousAttempts: 3,
     rpcTimeoutMs: 5_000,
     onRequest: () => {},
+    onRegistering: () => {},
     signal: abort.signal,
     ...overrides,
   };

@@ -24,6 +24,7 @@ beforeEach(async () => {
     previousAttempts: 0,
     rpcTimeoutMs: 5_000,
     onRequest: () => {},
+    onRegistering: () => {},
     signal: new AbortController().signal,
   });
   await advance(100);
@@ -124,6 +125,20 @@ describe("a drain", () => {
     await advance(1);
     expect(ended).toHaveBeenCalled();
     expect(transport.client.unregisterCalls).toBe(1);
+  });
+
+  it("of an edge that can't be told, and goes on sending, takes the first moment without a stream", async () => {
+    connection.controlEnded = true;
+    begin(30_000);
+    for (let i = 0; i < 10; i++) {
+      transport.openStreams = 1;
+      connection.lastRequestAt = performance.now();
+      await advance(500);
+    }
+    expect(ended).not.toHaveBeenCalled();
+    transport.openStreams = 0;
+    await advance(60);
+    expect(ended).toHaveBeenCalled();
   });
 
   it("skips unregistering without its control stream", async () => {

@@ -7,6 +7,7 @@ import {
   outwardAddresses,
   watchNetwork,
 } from "../../src/connector/network-watch.ts";
+import { registered } from "./fake-edge.ts";
 import { inSupervision } from "./supervision.ts";
 
 function interfaces(addresses: readonly string[], internal = false): Interfaces {
@@ -163,24 +164,62 @@ describe("after a change", () => {
 });
 
 describe("a connection that does not answer", () => {
-  it("and then does again stays, whatever its replacement has come to", () =>
+  it("and then does again stays, before its replacement is dialled and while it is", () =>
     inSupervision({ haConnections: 1 }, async ({ advance, edge, logged, named, supervisor }) => {
       await advance(30_000);
+      edge.dialDelayMs = 2_000;
       const [connection] = edge.open;
-      for (const wait of [0, 1_005, 1_015, 1_025]) {
+      for (const wait of [0, 1_500]) {
         connection?.onSilence(true);
         await advance(wait);
         connection?.onSilence(false);
         await advance(20_000);
-        expect(supervisor.connections).toMatchObject([{ state: "registered" }]);
-        // One that comes too late is closed again.
-        expect(edge.open).toHaveLength(1);
-        if (edge.open[0] !== connection) return;
+        expect(supervisor.connections).toMatchObject([{ state: "registered", reconnects: 0 }]);
+        expect(edge.open).toEqual([connection]);
       }
-      expect(logged("The edge answers again")).toHaveLength(4);
-      const told = named("silence").map(({ info }) => info.state);
-      expect(told.slice(0, 2)).toEqual(["silent", "registered"]);
-      expect(told).toHaveLength(8);
+      expect(edge.dials).toHaveLength(2);
+      expect(logged("The edge answers again")).toHaveLength(2);
+      expect(named("silence").map(({ info }) => info.state)).toEqual(["silent", "registered", "silent", "registered"]);
+    }));
+
+  it("and then does again is replaced in order where the edge may count the other one already", () =>
+    inSupervision({ haConnections: 1 }, async ({ advance, edge, named, supervisor }) => {
+      await advance(30_000);
+      edge.registerDelayMs = 2_000;
+      const [connection] = edge.open;
+      connection?.onSilence(true);
+      await advance(1_500);
+      connection?.onSilence(false);
+      expect(supervisor.connections).toMatchObject([{ state: "registered", reconnects: 0 }]);
+      await advance(10_000);
+      expect(connection?.closeReason).toEqual({ kind: "replaced" });
+      expect(supervisor.connections).toMatchObject([{ state: "registered", reconnects: 1 }]);
+      expect(named("disconnected").map(({ error }) => error)).toEqual([undefined]);
+    }));
+
+  it("and then does again stays without a word where the other one is refused", () =>
+    inSupervision({ haConnections: 1 }, async ({ advance, edge, logged, named, supervisor }) => {
+      await advance(30_000);
+      edge.registerDelayMs = 2_000;
+      edge.onRegister = () => new Error("not now");
+      const [connection] = edge.open;
+      connection?.onSilence(true);
+      await advance(1_500);
+      connection?.onSilence(false);
+      await advance(60_000);
+      expect(edge.open).toEqual([connection]);
+      expect(edge.dials).toHaveLength(2);
+      expect(named("retrying")).toEqual([]);
+      expect(logged("Retrying")).toEqual([]);
+      // Silent again, it is replaced as before.
+      connection?.onSilence(true);
+      await advance(1_500);
+      connection?.onSilence(false);
+      connection?.onSilence(true);
+      edge.onRegister = () => registered();
+      await advance(60_000);
+      expect(connection?.closeReason).toEqual({ kind: "replaced" });
+      expect(supervisor.connections).toMatchObject([{ state: "registered", reconnects: 1 }]);
     }));
 
   it("and has lost its control stream meanwhile is replaced all the same", () =>
