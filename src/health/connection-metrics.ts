@@ -44,12 +44,14 @@ export class ConnectionMetrics {
   readonly #resets: Metric;
   readonly #reconnects: Metric;
   readonly #locations: Metric;
+  readonly #unanswered: Metric;
   readonly #registerSuccess: Metric;
   readonly #registerFail: Metric;
   readonly #locationOf = new Map<number, string>();
 
   constructor(r: Registry) {
     this.#active = r.gauge("cloudflared_tunnel_ha_connections", "Connections being opened or serving.");
+    this.#unanswered = r.gauge("cloudflared_tunnel_timer_retries", "Connections whose edge does not answer.");
     this.#locations = r.gauge("cloudflared_tunnel_server_locations", "1 for the edge's location now, 0 before.", [
       "connection_id",
       "edge_location",
@@ -87,6 +89,7 @@ export class ConnectionMetrics {
     this.#registered.set(registered);
     this.#ready.set(ready);
     this.#wanted.set(wanted);
+    this.#unanswered.set(registered - ready);
     for (const metric of [this.#info, this.#roundTrip, this.#age, this.#streams]) metric.clear();
     for (const connection of connections) this.#report(connection);
   }

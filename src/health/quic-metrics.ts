@@ -42,6 +42,7 @@ const STATES: Readonly<Record<QuicStats["congestionState"], number>> = {
   recovery: 3,
 };
 
+const LOSS_REASONS = ["reordering_threshold", "time_threshold"] as const;
 const BY_INDEX = ["conn_index"];
 
 export class QuicMetrics {
@@ -100,6 +101,8 @@ export class QuicMetrics {
     const counted = new Map<string, number>();
     this.#connections.set(edge, counted);
     this.#opened.add();
+    // 0 until the first is lost: an increase from nothing is none to Prometheus.
+    for (const reason of LOSS_REASONS) this.#lost.add(0, { conn_index: `${edge.connIndex}`, reason });
     void edge.closed.then(() => {
       this.#connections.delete(edge);
       this.#closed.add();
@@ -139,8 +142,10 @@ export class QuicMetrics {
     for (const { bytes, packetType, reason } of stats.bytesDropped) {
       add(this.#dropped, bytes, { packet_type: packetType, reason });
     }
-    add(this.#lost, stats.packetsLost.reordering, { reason: "reordering_threshold" });
-    add(this.#lost, stats.packetsLost.time, { reason: "time_threshold" });
+    const { reordering, time } = stats.packetsLost;
+    const [byReordering, byTime] = LOSS_REASONS;
+    add(this.#lost, reordering, { reason: byReordering });
+    add(this.#lost, time, { reason: byTime });
   }
 }
 

@@ -6,6 +6,8 @@ import { readMetricsOracle } from "../interop/metrics-oracle.ts";
 /** operations § 9.1: those that have no value before something happens. */
 const FROZEN: Readonly<Record<string, { type: string; labels: string[] }>> = {
   cloudflared_tunnel_tunnel_register_fail: { type: "counter", labels: ["error", "rpcName"] },
+  // Of older versions, and of dashboards.
+  cloudflared_tunnel_timer_retries: { type: "gauge", labels: [] },
   cloudflared_tunnel_user_hostnames_counts: { type: "counter", labels: ["userHostname"] },
   cloudflared_udp_active_flows: { type: "gauge", labels: ["conn_index"] },
   cloudflared_udp_total_flows: { type: "counter", labels: ["conn_index"] },

@@ -54,6 +54,59 @@ function queriesOfDashboard(): readonly { readonly title: string; readonly query
   );
 }
 
+/** What the dashboard 24874 of grafana.com reads, but for Go's own numbers (docs/monitoring.md). */
+const SEEN_BY_24874: Readonly<Record<"gauges" | "counters" | "histograms", readonly string[]>> = {
+  gauges: [
+    "build_info",
+    "cloudflared_orchestration_config_version",
+    "cloudflared_tcp_active_sessions",
+    "cloudflared_tunnel_concurrent_requests_per_tunnel",
+    "cloudflared_tunnel_ha_connections",
+    "cloudflared_tunnel_server_locations",
+    "cloudflared_tunnel_timer_retries",
+    "cloudflared_udp_active_sessions",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "quic_client_congestion_state",
+    "quic_client_congestion_window",
+    "quic_client_latest_rtt",
+    "quic_client_max_udp_payload",
+    "quic_client_min_rtt",
+    "quic_client_mtu",
+    "quic_client_smoothed_rtt",
+  ],
+  counters: [
+    "cloudflared_icmp_total_replies",
+    "cloudflared_icmp_total_requests",
+    "cloudflared_proxy_connect_streams_errors",
+    "cloudflared_rpc_client_operations",
+    "cloudflared_rpc_server_operations",
+    "cloudflared_tcp_total_sessions",
+    "cloudflared_tunnel_request_errors",
+    "cloudflared_tunnel_response_by_code",
+    "cloudflared_tunnel_total_requests",
+    "cloudflared_tunnel_tunnel_register_success",
+    "cloudflared_udp_total_sessions",
+    "process_cpu_seconds_total",
+    "process_network_receive_bytes_total",
+    "process_network_transmit_bytes_total",
+    "quic_client_closed_connections",
+    "quic_client_lost_packets",
+    "quic_client_packet_too_big_dropped",
+    "quic_client_receive_bytes",
+    "quic_client_received_frames",
+    "quic_client_sent_bytes",
+    "quic_client_sent_frames",
+    "quic_client_total_connections",
+  ],
+  histograms: [
+    "cloudflared_proxy_connect_latency",
+    "cloudflared_rpc_client_latency_secs",
+    "cloudflared_rpc_server_latency_secs",
+  ],
+};
+
 describe.skipIf(skipWithout(prometheus))("Prometheus", () => {
   let rig: Rig;
   let directory: string;
@@ -149,6 +202,18 @@ describe.skipIf(skipWithout(prometheus))("Prometheus", () => {
     await Promise.all(
       queries.map(async ({ query, title }) => expect((await seriesOf(query)).length, title).toBeGreaterThan(0)),
     );
+  }, 30_000);
+
+  it("has a series for all that the dashboard for cloudflared reads", async () => {
+    // The edge calls.
+    await rig.edge.pushConfiguration(1, { ingress: [{ service: "http_status:204" }] });
+    const queries = [
+      ...SEEN_BY_24874.gauges,
+      ...SEEN_BY_24874.counters.map((name) => `rate(${name}[10s])`),
+      ...SEEN_BY_24874.histograms.map((name) => `histogram_quantile(0.95, sum by (le) (rate(${name}_bucket[10s])))`),
+    ];
+    await Promise.all(queries.map(async (query) => expect((await seriesOf(query)).length, query).toBeGreaterThan(0)));
+    expect(await seriesOf("cloudflared_orchestration_config_version == 1")).toHaveLength(1);
   }, 30_000);
 
   it("loads the alerts, and none goes off", async () => {
