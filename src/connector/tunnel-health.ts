@@ -186,11 +186,10 @@ export class TunnelHealth {
       logger.debug("Health check failed; a restart is awaited", { error: verdict.message });
     } else if (verdict.kind === "failed" && failures !== undefined) {
       const { maxFailures } = config;
-      logger.warn("Health check failed", {
-        error: verdict.message,
-        failures: Math.min(failures + 1, maxFailures),
-        maxFailures,
-      });
+      const fields = { error: verdict.message, failures: Math.min(failures + 1, maxFailures), maxFailures };
+      // The connections' own lines tell that none is registered, and why.
+      if (isRegistered()) logger.warn("Health check failed", fields);
+      else logger.debug("Health check failed", fields);
     } else if (changed && verdict.kind === "healthy") {
       logger.info("Health check passes again");
     } else if (changed && verdict.kind === "degraded") {

@@ -110,6 +110,19 @@ describe("a tunnel's state", () => {
     ]);
   });
 
+  it("says once that it is down, however long that lasts, and of a restart now and then", async () => {
+    start();
+    await advance(5_000);
+    edge.onDial = () => new Error("unreachable");
+    for (const connection of edge.open) connection.drop(new Error("gone"));
+    lines.length = 0;
+    await advance(3_600_000);
+    const loud = lines.filter(({ level, message }) => level !== "debug" && /health|Health|The tunnel/.test(message));
+    expect(loud.filter(({ level }) => level === "error")).toHaveLength(1);
+    expect(loud.filter(({ message }) => message === "Health check failed")).toEqual([]);
+    expect(loud.length).toBeLessThan(20);
+  });
+
   it("is degraded once connections have been missing for a while", async () => {
     start();
     await advance(5_000);
