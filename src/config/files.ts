@@ -16,7 +16,19 @@ const CONFIG_NAMES = ["config.yml", "config.yaml"];
 
 /** Text of a file, or of a pipe, which is waited for. Throws a ConfigError that names the file and the reason. */
 export function readTextFile(path: string, where: string): string {
-  return read(path, where, () => readBounded(openSync(path, "r")));
+  return read(path, where, () => readBounded(openSync(path, "r"), MAX_FILE_BYTES));
+}
+
+/** The same without words around its errors; `isRegular` is false for what can be read but once, such as a pipe. */
+export function readOpened(path: string, maxBytes: number): { text: string; isRegular: boolean } {
+  const descriptor = openSync(path, "r");
+  const isRegular = fstatSync(descriptor).isFile();
+  return { text: readBounded(descriptor, maxBytes), isRegular };
+}
+
+/** What an open descriptor holds. It is closed, unless it is stdin, whose number another file would get. */
+export function readDescriptor(descriptor: number, maxBytes: number): { text: string; isRegular: false } {
+  return { text: readBounded(descriptor, maxBytes, descriptor !== 0), isRegular: false };
 }
 
 /** The same for a file that is read while a tunnel serves: what is no regular file might hold everything up. */
@@ -24,7 +36,7 @@ export function readRegularFile(path: string, where: string): string {
   return read(path, where, () => {
     // Opening a pipe that nobody writes to does not end otherwise.
     const descriptor = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-    if (fstatSync(descriptor).isFile()) return readBounded(descriptor);
+    if (fstatSync(descriptor).isFile()) return readBounded(descriptor, MAX_FILE_BYTES);
     closeSync(descriptor);
     throw new Error("it is no regular file");
   });
@@ -38,20 +50,37 @@ function read(path: string, where: string, reader: () => string): string {
   }
 }
 
-/** Closes it, too. */
-function readBounded(descriptor: number): string {
+function readBounded(descriptor: number, maxBytes: number, closes = true): string {
   try {
     const chunks: Buffer[] = [];
     for (let total = 0; ; ) {
       const chunk = Buffer.allocUnsafe(65_536);
-      const length = readSync(descriptor, chunk);
+      const length = readPart(descriptor, chunk);
       if (length === 0) return decode(Buffer.concat(chunks));
       total += length;
-      if (total > MAX_FILE_BYTES) throw new Error(`it is longer than ${MAX_FILE_BYTES >> 20} MiB`);
+      if (total > maxBytes) throw new Error(`it is longer than ${sizeOf(maxBytes)}`);
       chunks.push(chunk.subarray(0, length));
     }
   } finally {
-    closeSync(descriptor);
+    if (closes) closeSync(descriptor);
+  }
+}
+
+function sizeOf(bytes: number): string {
+  return bytes >= 1 << 20 ? `${bytes >> 20} MiB` : `${bytes >> 10} KiB`;
+}
+
+/** How long to wait for a pipe that whoever started the process has set not to block. */
+const PIPE_WAIT_MS = 20;
+
+function readPart(descriptor: number, chunk: Buffer): number {
+  for (;;) {
+    try {
+      return readSync(descriptor, chunk);
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PIPE_WAIT_MS);
+    }
   }
 }
 

@@ -1,10 +1,10 @@
 /** The settings of the health check, checked. */
 import { defaultTunnelConfig } from "./defaults.ts";
 import type { Findings } from "./edge-settings.ts";
-import { expandHome, readTextFile } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
 import type { MergedSettings } from "./merged.ts";
 import { collect, type ConfigProblem, wrongValue } from "./problem.ts";
+import { readSecretFile } from "./secret-file.ts";
 import { Secret } from "./secret.ts";
 import type { HealthCheckConfig, ServiceToken } from "./tunnel-config.ts";
 
@@ -42,10 +42,10 @@ function readServiceToken(settings: MergedSettings, env: Environment, findings: 
 function readFile(
   { value, where }: { readonly value: unknown; readonly where: string },
   env: Environment,
-  { problems }: Findings,
+  { problems, warnings }: Findings,
 ): ServiceToken | undefined {
-  const path = expandHome(String(value), env);
-  const text = collect(problems, () => readTextFile(path, where));
+  const path = String(value);
+  const text = collect(problems, () => readSecretFile(path, where, env, warnings));
   if (text === undefined) return undefined;
   const token = parseServiceToken(text);
   if (token === undefined) {

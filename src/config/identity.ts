@@ -1,10 +1,11 @@
 /** Which tunnel: token, credentials, and the order in which their sources count. */
 import { UnderpassError } from "../errors.ts";
 import { CredentialsError, parseCredentials } from "./credentials.ts";
-import { expandHome, findCredentials, readTextFile } from "./files.ts";
+import { expandHome, findCredentials } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
 import type { MergedSettings } from "./merged.ts";
 import { ConfigError } from "./problem.ts";
+import { exposureOf, readSecretFile } from "./secret-file.ts";
 import type { Setting } from "./settings.ts";
 import { parseToken } from "./token.ts";
 import type { TunnelCredentials } from "./tunnel-config.ts";
@@ -49,18 +50,22 @@ export function findCredentialsOf(
   tunnelRef: string | undefined,
   env: Environment,
   cloudflaredOrder: boolean,
+  warnings: string[] = [],
 ): TunnelCredentials | undefined {
   const ref = tunnelRef ?? settings.file?.tunnel?.value;
   const source = findTokenSource(settings);
   const refFirst = cloudflaredOrder && ref !== undefined && source?.where === "CLOUDFLARE_TUNNEL_TOKEN";
-  if (source !== undefined && !refFirst) return credentialsOfToken(source, env);
+  if (source !== undefined && !refFirst) {
+    if (source.source === "file" && source.name === "token") warnings.push(...exposureOfConfig(settings, env));
+    return credentialsOfToken(source, env, warnings);
+  }
 
   const contents = settings.get("credentials-contents");
   const file = settings.get("credentials-file");
   const uuid = ref === undefined ? undefined : parseUuid(ref);
   if (typeof contents?.value === "string") return parseCredentials(contents.value, contents.where, uuid);
   if (typeof file?.value === "string") {
-    return parseCredentials(readTextFile(expandHome(file.value, env), file.where), file.value, uuid);
+    return parseCredentials(readSecretFile(file.value, file.where, env, warnings), file.value, uuid);
   }
   if (ref === undefined) return undefined;
   if (uuid === undefined) {
@@ -80,17 +85,34 @@ export function findCredentialsOf(
       },
     ]);
   }
-  return parseCredentials(readTextFile(path, ""), path, uuid);
+  return parseCredentials(readSecretFile(path, "credentials file", env, warnings), path, uuid);
 }
 
-function credentialsOfToken(source: Setting, env: Environment): TunnelCredentials {
+/** A configuration file that holds the token is a secret, too. */
+function exposureOfConfig(settings: MergedSettings, env: Environment): readonly string[] {
+  const path = settings.file?.path;
+  return path === undefined ? [] : exposureOf(expandHome(path, env), "token", env);
+}
+
+/** What to tell who has given the token as an argument. */
+export function hintOnToken(settings: MergedSettings): readonly string[] {
+  const given = settings.flags.get("token");
+  if (given === undefined || given.value === "") return [];
+  return [
+    "--token can be read in the list of processes by every user of this machine: --token-file, or TUNNEL_TOKEN, keeps it out",
+  ];
+}
+
+function credentialsOfToken(source: Setting, env: Environment, warnings: string[]): TunnelCredentials {
+  const value = String(source.value);
   try {
-    const value = String(source.value);
-    return parseToken(source.name === "token" ? value : readTextFile(expandHome(value, env), ""));
+    return parseToken(source.name === "token" ? value : readSecretFile(value, source.where, env, warnings));
   } catch (error) {
     if (error instanceof CredentialsError) throw new UsageError(`${source.where}: ${error.message}`);
-    if (error instanceof ConfigError)
-      throw new UsageError(`${source.where}: Failed to read token file: ${error.message}`);
+    if (error instanceof ConfigError) {
+      const reasons = error.problems.map(({ text }) => text).join("; ");
+      throw new UsageError(`${source.where}: Failed to read token file: ${reasons}`);
+    }
     throw error;
   }
 }

@@ -278,7 +278,7 @@ describe("underpass config check", () => {
         metrics: { value: expect.stringContaining("20241-20245"), source: "default" },
       },
       warnings: [],
-      notes: ["Accepted, without effect as in cloudflared: --ui"],
+      notes: ["Accepted, without effect as in cloudflared: --ui", expect.stringMatching(/^--token can be read/)],
     });
     expect(io.stdout.text).not.toContain(made.token);
   });

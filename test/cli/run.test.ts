@@ -42,6 +42,7 @@ describe("a named tunnel", () => {
       expect.stringMatching(/^Node\.js v\d+/),
       "Settings: map[edge:[127.0.0.1:1] grace-period:1m30s token:***** url:http://localhost:8080]",
       "Environmental variables map[TUNNEL_LABEL:x TUNNEL_TOKEN:*****]",
+      expect.stringMatching(/^--token can be read in the list of processes/),
       "Generated Connector ID: 00000000-0000-4000-8000-000000000000",
       "Initial protocol quic",
       "Tunnel server stopped",

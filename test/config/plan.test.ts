@@ -42,7 +42,7 @@ async function plan(said: Said): Promise<Plan> {
   let file;
   if (said.file !== undefined) {
     const path = join(directory, said.file.name);
-    writeFileSync(path, said.file.text);
+    writeFileSync(path, said.file.text, { mode: 0o600 });
     file = await loadConfigFile(path, env, "--config");
   }
   const { layer, problems } = readEnvironment(env);
