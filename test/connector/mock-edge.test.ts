@@ -91,6 +91,10 @@ describe.concurrent.each(["http2", "quic"] as const)("over %s", (protocol) => {
     it("unregisters first and completes a hundred requests in flight, and those that still come", () =>
       withEdge(async ({ edge, connect }) => {
         let arrived = 0;
+        let allHere = (): void => {};
+        const hundred = new Promise<void>((resolve) => {
+          allHere = resolve;
+        });
         let release = (): void => {};
         const held = new Promise<void>((resolve) => {
           release = resolve;
@@ -98,7 +102,7 @@ describe.concurrent.each(["http2", "quic"] as const)("over %s", (protocol) => {
         const tunnel = await connect({
           origin: {
             fetch: async () => {
-              arrived++;
+              if (++arrived === 100) allHere();
               await held;
               return new Response("finished");
             },
@@ -106,7 +110,7 @@ describe.concurrent.each(["http2", "quic"] as const)("over %s", (protocol) => {
         });
         await edge.registered(4);
         const answers = Array.from({ length: 100 }, async () => await (await edge.fetch("/")).text());
-        await expect.poll(() => arrived, { timeout: 10_000 }).toBe(100);
+        await hundred;
         const closed = tunnel.close();
         await edge.until(() => edge.connections.every(({ state }) => state === "draining"));
         release();
@@ -235,7 +239,8 @@ describe.concurrent.each(["http2", "quic"] as const)("over %s", (protocol) => {
         );
         reached = false;
         const [delayMs, reason] = await restarting;
-        expect(delayMs).toBe(5_000);
+        // The second of its ladder, where the checks were faster than the registration.
+        expect([5_000, 10_000]).toContain(delayMs);
         expect(reason.message).toContain("530 (error 1033)");
         expect(await (await edge.fetch("/")).text()).toBe("served");
       }));
