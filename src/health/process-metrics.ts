@@ -64,7 +64,10 @@ function addLinuxMetrics(registry: Registry): void {
 
 const PERCENTILES = [50, 99, 100];
 
-/** The delay is watched from the first time on that somebody asks. */
+/** Who asks no more often than this does not ask any more. */
+const UNWATCHED_MS = 300_000;
+
+/** The delay is watched from the first time on that somebody asks, for as long as somebody does. */
 function addEventLoopMetrics(registry: Registry): void {
   const delay = registry.gauge(
     "underpass_event_loop_delay_seconds",
@@ -73,12 +76,19 @@ function addEventLoopMetrics(registry: Registry): void {
   );
   const busy = registry.counter("underpass_event_loop_busy_seconds_total", "Time in which the event loop had work.");
   let histogram: IntervalHistogram | undefined;
+  let unwatched: NodeJS.Timeout | undefined;
   registry.onCollect(() => {
     busy.set(performance.eventLoopUtilization().active / 1000);
     if (histogram === undefined) {
       histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
       histogram.enable();
     }
+    clearTimeout(unwatched);
+    unwatched = setTimeout(() => {
+      histogram?.disable();
+      histogram = undefined;
+      delay.clear();
+    }, UNWATCHED_MS).unref();
     // Before the first look there is no number.
     if (histogram.count === 0) return;
     for (const percentile of PERCENTILES) {
