@@ -1,6 +1,5 @@
 /** Runs one tunnel until a signal or its final error: `underpass`, `underpass run`, `underpass tunnel …`. */
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expandHome } from "../config/files.ts";
@@ -14,9 +13,11 @@ import type { CliIo, ShutdownSignal } from "./io.ts";
 import type { Loaded, LoadRequest } from "./load.ts";
 import { checkNetwork, explainSilence } from "./late-check.ts";
 import { LateLogger } from "./late-logger.ts";
+import { keepPidFile } from "./pidfile.ts";
 import type { Reloader, ReloadOptions } from "./reload.ts";
 import { logStart } from "./start-log.ts";
 import { controlByStdin } from "./stdin-control.ts";
+import { noSystemd, type Systemd, tellSystemd } from "./systemd.ts";
 
 export type StartTunnel = (config: TunnelConfig, runtime: TunnelRuntime) => LocalTunnel;
 
@@ -51,14 +52,17 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
   if (config.identity.mode === "quick") logQuick(late, config.identity.quickService);
   let release = () => {};
   let stopControl = () => {};
+  let systemd = noSystemd;
+  let removePidFile = async (): Promise<void> => {};
   let reload: Reload = { start: async () => {}, stop: () => {} };
   let settled: Promise<void> = Promise.resolve();
   let skipsPrechecks = (): boolean => false;
   let ended: Promise<Error | undefined>;
   try {
     const tunnel = start(config, { logger: late });
-    const stop = closer(tunnel, io, late);
-    reload = reloadOnHangup({ request, loaded, tunnel, logger: late, io, scrubber }, () => stop("SIGHUP"));
+    if (io.env["NOTIFY_SOCKET"]) systemd = tellSystemd({ env: io.env, pid: process.pid, tunnel, logger: late });
+    const stop = closer(tunnel, io, late, systemd);
+    reload = reloadOnHangup({ request, loaded, tunnel, logger: late, io, scrubber }, systemd, () => stop("SIGHUP"));
     release = io.onSignal(stop);
     late.info(`Generated Connector ID: ${tunnel.connectorId}`);
     late.info(`Initial protocol ${config.protocol === "http2" ? "http2" : "quic"}`);
@@ -67,7 +71,10 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
       io.stdout.on("error", () => {});
       tunnel.on("url", (url) => announce(url, io, late));
     }
-    writePidFile(tunnel, settings.string("pidfile"), io, late);
+    const pidfile = settings.string("pidfile");
+    if (pidfile !== undefined) {
+      removePidFile = keepPidFile({ path: expandHome(pidfile, io.env), pid: process.pid, tunnel, logger: late });
+    }
     if (settings.bool("stdin-control")) {
       stopControl = controlByStdin({ stdin: io.stdin, tunnel, logger: late, random: Math.random });
     }
@@ -96,6 +103,7 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
   reload.stop();
   stopControl();
   stopExplaining();
+  await Promise.all([systemd.end(), removePidFile()]);
   if (error === undefined) logger.info("Tunnel server stopped");
   else {
     const { remedyOf } = await import("../error-catalogue.ts");
@@ -119,12 +127,18 @@ function logQuick(logger: Logger, service: string): void {
 }
 
 /** The first signal drains, the second ends the drain, the third does not wait for anything. */
-function closer(tunnel: Tunnel, io: CliIo, logger: Logger): (signal: ShutdownSignal | "SIGHUP") => void {
+function closer(
+  tunnel: Tunnel,
+  io: CliIo,
+  logger: Logger,
+  systemd: Systemd,
+): (signal: ShutdownSignal | "SIGHUP") => void {
   let count = 0;
   return (signal) => {
     count++;
     if (count === 1) {
       logger.info(`Initiating graceful shutdown due to signal ${SIGNAL_NAMES[signal]} ...`);
+      systemd.stopping();
       void tunnel.close();
     } else {
       logger.info(`Signal ${SIGNAL_NAMES[signal]} again: requests in progress are cut off`);
@@ -141,21 +155,22 @@ interface Reload {
 }
 
 /** SIGHUP reads the configuration file again. Without one, and when it tells that the terminal is gone, it ends the tunnel. */
-function reloadOnHangup(options: ReloadOptions, close: () => void): Reload {
+function reloadOnHangup(options: ReloadOptions, systemd: Systemd, close: () => void): Reload {
   const { io, loaded } = options;
   let reloader: Reloader | undefined;
   let isWanted = false;
+  const reloadNow = (reloader: Reloader): void => void systemd.reload(() => reloader.reload("signal"));
   const release = io.onHangup((terminalGone) => {
     if (terminalGone || loaded.settings.file === undefined) close();
     else if (reloader === undefined) isWanted = true;
-    else void reloader.reload("signal");
+    else reloadNow(reloader);
   });
   return {
     async start() {
       if (loaded.settings.file === undefined) return;
       const { createReloader } = await import("./reload.ts");
       reloader = createReloader(options);
-      if (isWanted) void reloader?.reload("signal");
+      if (isWanted && reloader !== undefined) reloadNow(reloader);
     },
     stop() {
       release();
@@ -169,16 +184,6 @@ function announce(url: string, io: CliIo, logger: Logger): void {
   const lines = ["Your quick Tunnel has been created! It may take a moment until it can be reached at:", url];
   for (const line of drawBox(lines)) logger.info(line);
   if (!io.stdout.destroyed) io.stdout.write(`${url}\n`);
-}
-
-/** Written after the first registration: digits without a line end, as cloudflared writes them. */
-function writePidFile(tunnel: Tunnel, path: string | undefined, io: CliIo, logger: Logger): void {
-  if (path === undefined) return;
-  tunnel.once("registered", () => {
-    writeFile(expandHome(path, io.env), String(process.pid)).catch((error: unknown) => {
-      logger.error("Unable to write pid", { error, expandedPath: path });
-    });
-  });
 }
 
 /** An address that this machine does not have would only show as connections that fail forever. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -167,16 +167,40 @@ describe("a quick tunnel", () => {
 });
 
 describe("--pidfile", () => {
-  it("is written once a connection has registered", async () => {
+  const withPidFile = (path: string, act: () => void) =>
+    cli([...run, "--pidfile", path], {}, (tunnel) => {
+      tunnel.emit("registered", connection);
+      const isWritten = () => existsSync(path) && readFileSync(path, "utf8") === String(process.pid);
+      const wait = () => {
+        if (!isWritten()) {
+          setImmediate(wait);
+          return;
+        }
+        act();
+        tunnel.finish();
+      };
+      wait();
+    });
+
+  it("is written once a connection has registered, over one that is left, and removed at the end", async () => {
     const path = join(directory, "pid");
     await cli([...run, "--pidfile", path]);
     expect(existsSync(path)).toBe(false);
-    await cli([...run, "--pidfile", path], {}, (tunnel) => {
-      tunnel.emit("registered", connection);
-      const wait = () => (existsSync(path) && readFileSync(path, "utf8") !== "" ? tunnel.finish() : setImmediate(wait));
-      wait();
+    writeFileSync(path, "1234567");
+    let was = "";
+    await withPidFile(path, () => {
+      was = readFileSync(path, "utf8");
     });
-    expect(readFileSync(path, "utf8")).toBe(String(process.pid));
+    expect(was).toBe(String(process.pid));
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it("stays where it is another process's by now, as does one that was never written", async () => {
+    const path = join(directory, "successor");
+    await withPidFile(path, () => writeFileSync(path, "7654321"));
+    expect(readFileSync(path, "utf8")).toBe("7654321");
+    await cli([...run, "--pidfile", path]);
+    expect(readFileSync(path, "utf8")).toBe("7654321");
   });
 
   it("that can't be written is an error line", async () => {
