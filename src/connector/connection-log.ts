@@ -1,18 +1,11 @@
 /** What the log says of connections, in cloudflared's words where it has some: people and programs look for them. */
-import type { LogFields, Logger } from "../types.ts";
-import { EdgeDiscoveryError } from "../edge/errors.ts";
+import type { Logger } from "../types.ts";
 import type { ConnectionInfo } from "./api.ts";
 import type { RetryPlan } from "./backoff.ts";
 import type { RegisteredConnection } from "./connection.ts";
 import type { Grievance } from "./slot-host.ts";
 
 type Where = Pick<ConnectionInfo, "connIndex" | "edgeAddress">;
-
-const OUTLIVED: Readonly<Record<Grievance, string>> = {
-  "control-ended": "The edge ended the control stream: replacing the connection",
-  "going-away": "The edge is going away: replacing the connection",
-  silent: "The edge does not answer: replacing the connection",
-};
 
 export class ConnectionLog {
   readonly #logger: Logger;
@@ -39,12 +32,28 @@ export class ConnectionLog {
     this.#logger.info("Connection registered", { connIndex, location });
   }
 
-  refused(where: Where, error: Error): void {
-    this.#logger.error("Register tunnel error from server side", failureFields(where, error));
+  refused({ connIndex, edgeAddress }: Where, error: Error): void {
+    this.#logger.error("Register tunnel error from server side", {
+      connIndex,
+      event: 0,
+      ip: ipOf(edgeAddress),
+      error: error.message,
+    });
   }
 
   outlived(connIndex: number, why: Grievance, error: Error | undefined): void {
-    this.#logger.info(OUTLIVED[why], { connIndex, ...(error === undefined ? {} : { error: error.message }) });
+    const fields = { connIndex, ...(error === undefined ? {} : { error: error.message }) };
+    switch (why) {
+      case "control-ended":
+        this.#logger.info("The edge ended the control stream: replacing the connection", fields);
+        break;
+      case "going-away":
+        this.#logger.info("The edge is going away: replacing the connection", fields);
+        break;
+      case "silent":
+        this.#logger.info("The edge does not answer: replacing the connection", fields);
+        break;
+    }
   }
 
   recovered(connIndex: number): void {
@@ -61,14 +70,26 @@ export class ConnectionLog {
   }
 
   /** `isDown`: no other connection serves. */
-  retrying(where: Where, error: Error, plan: RetryPlan, isDown: boolean): void {
-    const fields = failureFields(where, error);
-    // Whoever looks for the edge's addresses tells of it, once.
-    if (error instanceof EdgeDiscoveryError) {
-      this.#logger.debug("Looking for the edge again", { ...fields, retryInMs: Math.round(plan.delayMs) });
-    } else if (plan.kind === "restart") {
-      this.#logger[isDown ? "error" : "warn"]("Serve tunnel error", { ...fields, retryInMs: Math.round(plan.delayMs) });
-    } else this.#logger.warn(`Retrying connection in up to ${Math.ceil(plan.upToMs / 1000)}s`, fields);
+  retrying({ connIndex, edgeAddress }: Where, { message }: Error, plan: RetryPlan, isDown: boolean): void {
+    const ip = ipOf(edgeAddress);
+    if (plan.kind === "retry") {
+      const seconds = Math.ceil(plan.upToMs / 1000);
+      this.#logger.warn(`Retrying connection in up to ${seconds}s`, { connIndex, event: 0, ip, error: message });
+      return;
+    }
+    const retryInMs = Math.round(plan.delayMs);
+    this.#logger[isDown ? "error" : "warn"]("Serve tunnel error", {
+      connIndex,
+      event: 0,
+      ip,
+      error: message,
+      retryInMs,
+    });
+  }
+
+  /** Whoever looks for the edge's addresses tells what is wrong, once. */
+  lookingAgain(connIndex: number, plan: RetryPlan): void {
+    this.#logger.debug("Looking for the edge again", { connIndex, retryInMs: Math.round(plan.delayMs) });
   }
 
   /** How a connection fared that is gone. */
@@ -92,10 +113,6 @@ export class ConnectionLog {
   }
 }
 
-function failureFields({ connIndex, edgeAddress }: Where, error: Error): LogFields {
-  return { connIndex, event: 0, ip: edgeAddress === undefined ? "" : ipOf(edgeAddress), error: error.message };
-}
-
-function ipOf(address: string): string {
-  return address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "");
+function ipOf(address = ""): string {
+  return address.slice(0, Math.max(0, address.lastIndexOf(":"))).replace(/^\[|\]$/g, "");
 }

@@ -2,6 +2,7 @@
  * A tunnel's connections as a whole (wire § 10): connection 0 alone until it has registered, then the others; what is
  * final and what is retried; replacing, restarting, and the drain at the end.
  */
+import { EdgeDiscoveryError } from "../edge/errors.ts";
 import type { EdgeAddress, EdgeProtocol, EdgeRequest, Logger } from "../types.ts";
 import type { ConnectionInfo } from "./api.ts";
 import type { RetryPlan } from "./backoff.ts";
@@ -236,7 +237,8 @@ export class Supervisor implements SlotHost {
       else if (plan.kind === "restart") identity.refused("often");
     }
     this.#events.failed(slot.info, failure);
-    this.#log.retrying(slot, failure.error, plan, this.registeredConnections === 0);
+    if (failure.error instanceof EdgeDiscoveryError) this.#log.lookingAgain(slot.connIndex, plan);
+    else this.#log.retrying(slot, failure.error, plan, this.registeredConnections === 0);
     this.#events.retrying(slot.info, plan.delayMs, failure.error);
   }
 

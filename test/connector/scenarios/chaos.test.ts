@@ -10,7 +10,7 @@ import { advance, ask, inVirtualTime, readAll, until } from "./virtual-edge.ts";
 const SIZE = 4;
 const STEPS = 50;
 /** Runs of one seed each; a failure names it. */
-const SEEDS = [1, 2, 3, 4];
+const SEEDS = [1, 2];
 
 const unhandled: unknown[] = [];
 const note = (reason: unknown): void => void unhandled.push(reason);

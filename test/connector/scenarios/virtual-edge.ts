@@ -3,11 +3,7 @@
  * connector does in minutes is seen in a moment, and no test depends on how busy the machine is.
  */
 import http from "node:http";
-import { vi } from "vitest";
-import "../../../src/connector/options.ts";
-import "../../../src/connector/tunnel.ts";
-import "../../../src/edge/quic.ts";
-import "../../../src/edge/quic-tls.ts";
+import { beforeAll, vi } from "vitest";
 import { connect, type ConnectOptions, type Tunnel } from "../../../src/index.ts";
 import { type Connection, type MockEdge, type MockEdgeOptions, startMockEdge } from "../../../src/mock-edge/index.ts";
 import type { VisitorStream } from "../../../src/mock-edge/visitor-stream.ts";
@@ -78,6 +74,28 @@ export interface VirtualOptions extends MockEdgeOptions {
   /** How many edges there are; each is a region of its own. */
   readonly edges?: number;
 }
+
+/** Modules that are loaded when they are first needed take their time from the real clock, which a scenario's does not wait for. */
+async function loadAll(): Promise<void> {
+  const edge = await startMockEdge();
+  for (const protocol of ["http2", "quic"] as const) {
+    const tunnel = await connect({
+      token: edge.issueToken(),
+      edge: edge.edgeAddress,
+      cacert: edge.caPem,
+      protocol,
+      origin: () => new Response("served"),
+      metrics: 0,
+      healthCheck: { url: edge.publicUrl },
+    });
+    await (await edge.fetch("/")).text();
+    await fetch(`${tunnel.metricsUrl}/ready`);
+    await tunnel.close({ grace: 0 });
+  }
+  await edge.close();
+}
+
+beforeAll(loadAll, 120_000);
 
 /** Runs a scenario. Tests of a file share the clock, and so run one after another. */
 export async function inVirtualTime(
