@@ -8,6 +8,7 @@ import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createTcpServer, type AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
+import { startRig } from "../end-to-end/start.ts";
 import { startMockEdge } from "../../src/mock-edge/index.ts";
 import { parseExposition } from "../health/exposition.ts";
 import {
@@ -15,7 +16,9 @@ import {
   type MetricsOracle,
   metricsOraclePath,
   type OracleFamily,
+  type OraclePage,
   readMetricsOracle,
+  readPages,
 } from "./metrics-oracle.ts";
 
 const binary = process.env.CLOUDFLARED_BIN ?? "";
@@ -38,8 +41,8 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Its metrics after a registration, a request that is answered and one that is not. */
-async function metricsOver(protocol: "http2" | "quic"): Promise<string> {
+/** The address of its metrics server, after a registration, a request that is answered and one that is not. */
+async function runOver(protocol: "http2" | "quic"): Promise<string> {
   const edge = await startMockEdge();
   closers.push(() => edge.close());
   const origin = createServer((request, response) => {
@@ -63,7 +66,11 @@ async function metricsOver(protocol: "http2" | "quic"): Promise<string> {
   await edge.registered(2);
   expect((await fetch(edge.publicUrl)).status).toBe(200);
   expect((await fetch(new URL("/broken", edge.publicUrl))).status).toBe(502);
-  const text = await (await fetch(`http://${address}/metrics`)).text();
+  return `http://${address}`;
+}
+
+async function metricsOf(url: string): Promise<string> {
+  const text = await (await fetch(`${url}/metrics`)).text();
   // Go's own, with types of their own.
   return text.replaceAll(/^(?:# (?:HELP|TYPE) )?go_.*\n/gm, "");
 }
@@ -77,21 +84,35 @@ const sure = (all: MetricsOracle["families"]): MetricsOracle["families"] =>
 describe.skipIf(binary === "")("cloudflared's metrics", () => {
   it("are those that were recorded", async () => {
     const families: Record<string, OracleFamily> = {};
+    let pages: Record<string, OraclePage> = {};
     for (const protocol of ["http2", "quic"] as const) {
-      Object.assign(families, describeFamilies(parseExposition(await metricsOver(protocol))));
+      const url = await runOver(protocol);
+      pages = await readPages(url);
+      Object.assign(families, describeFamilies(parseExposition(await metricsOf(url))));
     }
     if (process.env.UPDATE_ORACLE === "1") {
       const version = /version (\S+)/.exec(execFileSync(binary, ["--version"], { encoding: "utf8" }))?.[1] ?? "unknown";
       const recorded = new Date().toISOString().slice(0, 10);
-      const oracle: MetricsOracle = { version, recorded, families: sure(families) };
+      const oracle: MetricsOracle = { version, recorded, families: sure(families), pages };
       writeFileSync(metricsOraclePath, `${JSON.stringify(oracle, undefined, 2)}\n`);
       return;
     }
-    expect(sure(families)).toEqual(readMetricsOracle().families);
+    expect({ families: sure(families), pages }).toEqual({
+      families: readMetricsOracle().families,
+      pages: readMetricsOracle().pages,
+    });
   }, 60_000);
 });
 
 describe("the recorded metrics of cloudflared", () => {
+  it("stand beside pages that ours answers alike", async () => {
+    const rig = await startRig({ haConnections: 2, metrics: "127.0.0.1:0", origin: { fetch: () => new Response() } });
+    closers.push(() => rig.stop());
+    await rig.edge.registered(2);
+    // The edge knows of the second one a moment earlier.
+    await expect.poll(() => readPages(rig.tunnel.metricsUrl ?? "")).toEqual(readMetricsOracle().pages);
+  });
+
   it("are of a version, and many", () => {
     const { families, version } = readMetricsOracle();
     expect(version).toMatch(/^\d{4}\.\d+\.\d+$/);

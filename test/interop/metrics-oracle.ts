@@ -13,6 +13,26 @@ export interface MetricsOracle {
   readonly recorded: string;
   /** Those that a run over either transport had; go_* is left out. */
   readonly families: Readonly<Record<string, OracleFamily>>;
+  /** What its other pages answer, ids left out. */
+  readonly pages: Readonly<Record<string, OraclePage>>;
+}
+
+export interface OraclePage {
+  readonly status: number;
+  readonly type: string | null;
+  readonly body: string;
+}
+
+/** Those that are alike; docs/differences.md has the rest. */
+const PAGES = ["/ready", "/healthcheck", "/quicktunnel", "/nothing", "/ready/"];
+
+export async function readPages(url: string): Promise<Record<string, OraclePage>> {
+  const pages = PAGES.map(async (path): Promise<[string, OraclePage]> => {
+    const response = await fetch(`${url}${path}`);
+    const body = (await response.text()).replaceAll(/[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}/g, "<uuid>");
+    return [path, { status: response.status, type: response.headers.get("content-type"), body }];
+  });
+  return Object.fromEntries(await Promise.all(pages));
 }
 
 export const metricsOraclePath = join(import.meta.dirname, "../fixtures/oracle/metrics.json");
