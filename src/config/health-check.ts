@@ -35,7 +35,11 @@ function readServiceToken(settings: MergedSettings, env: Environment, findings: 
   const given = serviceToken(String(id?.value ?? ""), String(secret?.value ?? ""));
   if (given !== undefined) return given;
   const where = [id?.where, secret?.where].filter((one) => one !== undefined).join(", ");
-  problems.push(incomplete(where, id === undefined ? "no id" : secret === undefined ? "no secret" : "odd characters"));
+  const found = id === undefined ? "no id" : secret === undefined ? "no secret" : "odd characters";
+  // The environment may be meant for another program.
+  const isStray = [id, secret].every((setting) => setting === undefined || setting.source === "environment");
+  if (isStray) warnings.push(`${where}: a service token with ${found} is not used`);
+  else problems.push(incomplete(where, found));
   return undefined;
 }
 

@@ -53,6 +53,15 @@ describe("a service token for the health check", () => {
     expect(stderr).not.toContain(secret);
   });
 
+  it.each<[string, Record<string, string>]>([
+    ["an id", { CF_ACCESS_CLIENT_ID: id }],
+    ["a secret", { TUNNEL_SERVICE_TOKEN_SECRET: secret }],
+  ])("%s alone in the environment may be meant for another program", async (_name, env) => {
+    const { status, stderr, token } = await tokenOf([], env);
+    expect([status, token, stderr]).toEqual([0, undefined, expect.stringContaining("is not used")]);
+    expect(stderr).not.toContain(secret);
+  });
+
   it("is not in a file with anything else", async () => {
     const path = join(directory, "token");
     writeFileSync(path, "nothing\n", { mode: 0o600 });
