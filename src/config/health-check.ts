@@ -24,12 +24,14 @@ export function readHealthCheck(settings: MergedSettings, env: Environment, find
   };
 }
 
-/** Id and secret by themselves count before a file with both. */
+/** Id and secret by themselves count before a file with both, and flags before the environment. */
 function readServiceToken(settings: MergedSettings, env: Environment, findings: Findings): ServiceToken | undefined {
   const { problems, warnings } = findings;
   const id = settings.get("service-token-id");
   const secret = settings.get("service-token-secret");
   const file = settings.get("service-token-file");
+  const isFlag = [id, secret].some((setting) => setting?.source === "flag");
+  if (file?.source === "flag" && !isFlag) return readFile(file, env, findings);
   if (id === undefined && secret === undefined) return file === undefined ? undefined : readFile(file, env, findings);
   if (file !== undefined) warnings.push(`${file.where} is not read: ${(id ?? secret)?.where} counts before it`);
   const given = serviceToken(String(id?.value ?? ""), String(secret?.value ?? ""));

@@ -62,6 +62,13 @@ describe("a service token for the health check", () => {
     expect(stderr).not.toContain(secret);
   });
 
+  it("of a file that a flag names counts before the environment", async () => {
+    const path = join(directory, "token");
+    writeFileSync(path, `CF-Access-Client-Id: ${id}\nCF-Access-Client-Secret: ${secret}\n`, { mode: 0o600 });
+    const env = { CF_ACCESS_CLIENT_ID: "other", CF_ACCESS_CLIENT_SECRET: randomUUID() };
+    expect((await tokenOf(["--service-token-file", path], env)).token?.clientId).toBe(id);
+  });
+
   it("is not in a file with anything else", async () => {
     const path = join(directory, "token");
     writeFileSync(path, "nothing\n", { mode: 0o600 });
