@@ -200,6 +200,9 @@ export class Slot {
 
   #succeeded(connection: RegisteredConnection): void {
     const old = this.current;
+    if ("why" in this.#life && this.#life.why === "silent") {
+      this.#record.failed(new ConnectionLostError("the edge did not answer"));
+    }
     this.#become({ kind: "serving", connection });
     this.#protocol = connection.edge.protocol;
     this.#retry = afterRegistration(this.#retry);
