@@ -19,6 +19,11 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
     cause: "the command line asks for something that can't be, such as run without a token",
     remedy: "add what the message names; underpass run --help",
   },
+  ERR_UNDERPASS_SERVICE: {
+    cause:
+      "a service can't be installed or removed: it is there already, or is not; neither systemd nor launchd runs here; its files can't be written",
+    remedy: "what the message names; as root it is a service of the machine, else of the user",
+  },
   ERR_UNDERPASS_NOT_YET: {
     cause: "a command or feature of cloudflared that Underpass does not have yet, or that cloudflared has removed",
     remedy: "leave it out; the status table of the README says what is there",

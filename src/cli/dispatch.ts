@@ -13,14 +13,15 @@ import type { StartTunnel } from "./run.ts";
 /** Usage errors under `underpass tunnel`, as cloudflared has it. */
 const USAGE_STATUS = 255;
 
-const COMMANDS = "run tunnel config ingress check ready healthcheck diag mock-edge demo version help".split(" ");
+const COMMANDS = "run tunnel config ingress check ready healthcheck diag service mock-edge demo version help".split(
+  " ",
+);
 /** Commands of cloudflared that are not there yet, and why one may not miss them. */
 const NOT_YET: ReadonlyMap<string, string> = new Map([
   ["access", ""],
   ["forward", ""],
   ["login", ""],
   ["management", ""],
-  ["service", "; a service manager can run `underpass run --token-file FILE`"],
   ["tail", ""],
   ["update", "; npm, or whatever installed underpass, updates it"],
 ]);
@@ -77,6 +78,8 @@ async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, 
       return (await import("./check.ts")).check({ line, io, scrubber });
     case "diag":
       return diag(line, second, diagFlags, "native", io, scrubber);
+    case "service":
+      return (await import("./service/service.ts")).service({ line, io, scrubber });
     case "ready":
     case "healthcheck":
       return health(first, line, "native", io, scrubber);
@@ -165,6 +168,9 @@ const OWNERS = {
   json: "underpass config check --json",
   short: "underpass version --short",
   strict: "underpass healthcheck --strict",
+  "dry-run": "underpass service install --dry-run",
+  // Of cloudflared's timer that updates it, which there is none of here.
+  "no-update-service": "underpass service install",
 } as const;
 
 /** These belong to few commands. */
@@ -174,8 +180,10 @@ function refuseStraySwitches({ switches, words }: CommandLine): void {
     json: ["config", "check", "healthcheck"].includes(first ?? "") || [first, second].includes("ingress"),
     short: words[0] === "version" || switches.has("version"),
     strict: words[0] === "healthcheck",
+    "dry-run": words[0] === "service",
+    "no-update-service": words[0] === "service",
   };
-  for (const name of ["json", "short", "strict"] as const) {
+  for (const name of ["json", "short", "strict", "dry-run", "no-update-service"] as const) {
     if (!switches.has(name) || owners[name]) continue;
     throw new ConfigError([{ where: `--${name}`, text: `unknown flag here; ${OWNERS[name]} has it` }]);
   }

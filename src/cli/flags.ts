@@ -23,7 +23,7 @@ export interface CommandLine {
 }
 
 /** Flags that are no settings. */
-type Switch = "help" | "version" | "json" | "short" | "strict";
+type Switch = "help" | "version" | "json" | "short" | "strict" | "dry-run" | "no-update-service";
 
 const SWITCHES: ReadonlyMap<string, Switch> = new Map([
   ["help", "help"],
@@ -36,6 +36,8 @@ const SWITCHES: ReadonlyMap<string, Switch> = new Map([
   ["short", "short"],
   ["s", "short"],
   ["strict", "strict"],
+  ["dry-run", "dry-run"],
+  ["no-update-service", "no-update-service"],
 ]);
 
 /** Never throws. What looks like a credential is told to the scrubber, whichever flag it was given to. */

@@ -19,6 +19,7 @@ Commands:
   ready          exit 0 where the tunnel that runs on this machine has a registered connection
   healthcheck    say how the tunnel on this machine is: ready, degraded, or only live; --json for programs
   diag           a zip file of all that is to be known about the tunnel on this machine, without secrets
+  service        let systemd or launchd run a tunnel: service install, service uninstall
   mock-edge      an edge on this machine to test against
   demo           mock edge, connector and a demo page, all on this machine
   version        print the version; --short for the number alone
@@ -99,6 +100,22 @@ The tunnel is found by its metrics server: at --metrics, TUNNEL_METRICS or the f
 of this machine, where it is by default. Where several are found, ready asks for --metrics, and healthcheck tells of each.
 `;
 
+const SERVICE = `underpass service - a tunnel that systemd or launchd runs, from boot on
+
+Usage:
+  underpass service install --token-file FILE [flags]   a tunnel by its token (- is stdin)
+  underpass service install TOKEN [flags]               the same; the token stays in your shell's history
+  underpass service install --config FILE [flags]       what the file says: underpass.toml, or cloudflared's config.yml
+  underpass service uninstall                           ends it, and removes all that install has written
+
+Flags:
+  --name NAME    a service of its own, underpass-NAME, beside others
+  --dry-run      only show the files and commands
+  and those of underpass run, which the service is then started with
+
+As root it is a service of the machine, else of the user. The token goes into a file that nobody else can read.
+`;
+
 /** Help for a command; the root's for anything else. */
 export function helpFor(words: readonly string[]): string {
   switch (words[0]) {
@@ -110,6 +127,8 @@ export function helpFor(words: readonly string[]): string {
       return CHECK;
     case "diag":
       return DIAG;
+    case "service":
+      return SERVICE;
     case "ready":
     case "healthcheck":
       return READY;

@@ -11,6 +11,7 @@ const INTERNAL: readonly string[] = [
   "UsageError",
   "NotYetError",
   "NoInstanceError",
+  "ServiceError",
   "DotError",
   "DnsMessageError",
   "HpackError",
