@@ -3,7 +3,6 @@
  * message goes through the program systemd-notify; there are few. The sender is then a child, which the unit must permit by
  * NotifyAccess=all.
  */
-import { execFile } from "node:child_process";
 import type { Environment } from "../config/interpolate.ts";
 import type { StateChange, Tunnel } from "../connector/api.ts";
 import type { Logger } from "../types.ts";
@@ -136,13 +135,16 @@ class Notifier implements Systemd {
 /** It returns once systemd has the message, so that the sender is still there to be looked up. */
 function sendByProgram(env: Environment): SendToSystemd {
   const childEnv = { PATH: env["PATH"] ?? "/usr/bin:/bin", NOTIFY_SOCKET: env["NOTIFY_SOCKET"] };
-  return (assignments) =>
-    new Promise((resolve, reject) => {
+  return async (assignments) => {
+    // Who is not under systemd does not load it.
+    const { execFile } = await import("node:child_process");
+    return new Promise((resolve, reject) => {
       execFile("systemd-notify", assignments, { env: childEnv, timeout: SEND_TIMEOUT_MS }, (error, _stdout, stderr) => {
         if (error === null) resolve();
         else reject(error.code === "ENOENT" || stderr.trim() === "" ? error : new Error(stderr.trim().slice(0, 500)));
       });
     });
+  };
 }
 
 /** Milliseconds between two signs of life: half of what systemd waits. Undefined where it waits for none, or not of this process. */
