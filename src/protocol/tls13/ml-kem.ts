@@ -24,6 +24,8 @@ interface PackageKem {
 /** SubjectPublicKeyInfo of an ML-KEM-768 key up to its 1184 bytes (RFC 9935). */
 const SPKI_HEAD = Buffer.from("308204b2300b0609608648016503040402038204a100", "hex");
 
+const CIPHERTEXT_BYTES = 1088;
+
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 function hasNative(candidate: object): candidate is NativeKem {
@@ -64,7 +66,7 @@ function packageMlKem(kem: PackageKem): MlKem {
   };
 }
 
-/** Whether it works here. The first time, of a package, takes tens of milliseconds: better now than between a server's packets. */
+/** Whether it works here. */
 function works(kem: MlKem): boolean {
   try {
     const pair = kem.generateKeyPair();
@@ -84,7 +86,9 @@ async function find(): Promise<MlKem | undefined> {
   try {
     const { ml_kem768 } = await import("@noble/post-quantum/ml-kem.js");
     const kem = packageMlKem(ml_kem768);
-    return works(kem) ? kem : undefined;
+    // The first time takes tens of milliseconds: better now than between a server's packets.
+    kem.generateKeyPair().decapsulate(Buffer.alloc(CIPHERTEXT_BYTES));
+    return kem;
   } catch {
     return undefined;
   }
