@@ -74,7 +74,11 @@ class Http2EdgeConnection implements EdgeConnection {
   readonly #socket: TLSSocket;
   readonly #codec: Http2Connection;
   readonly #logger: Logger;
-  readonly #silence = new SilenceWatch({ limitMs: SILENCE_MS, onChange: (silent) => this.onSilence(silent) });
+  readonly #silence = new SilenceWatch({
+    limitMs: () => SILENCE_MS,
+    roundTripMs: () => this.roundTripMs,
+    onChange: (silent) => this.onSilence(silent),
+  });
   readonly #measuring: NodeJS.Timeout;
   readonly #controlOpened: Promise<ByteChannel>;
   #resolveControl!: (channel: ByteChannel) => void;

@@ -43,6 +43,8 @@ const IDLE_TIMEOUT_MS = 5_000;
 const KEEP_ALIVE_MS = 1_000;
 /** Two keep-alives and what follows them went unanswered. */
 const SILENCE_MS = 3_000;
+/** On long ways a keep-alive goes out every one and a half probe timeouts, and its answer takes one at most. */
+const SILENCE_PROBE_TIMEOUTS = 3;
 const HANDSHAKE_IDLE_MS = 5_000;
 const HANDSHAKE_LIMIT_MS = 10_000;
 const MAX_DATAGRAM_FRAME = 16_383;
@@ -93,7 +95,7 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
   readonly #logger: Logger;
   /** The system says that a datagram was too large for the path. */
   readonly #onTooBig: () => void;
-  readonly #silence = new SilenceWatch({ limitMs: SILENCE_MS, onChange: (silent) => this.onSilence(silent) });
+  readonly #silence: SilenceWatch;
   readonly #ready: Promise<void>;
   #resolveReady!: () => void;
   #rejectReady!: (error: Error) => void;
@@ -146,6 +148,11 @@ class QuicEdgeConnection implements QuicEdge, QuicStreamHost {
     );
     this.#onTooBig = () => sizes.onTooBig(address.ip, performance.now());
     const unfollow = sizes.follow(address.ip, () => this.#connection.onTooBig(datagramOfEveryPath(local.address)));
+    this.#silence = new SilenceWatch({
+      limitMs: () => Math.max(SILENCE_MS, SILENCE_PROBE_TIMEOUTS * this.#connection.probeTimeout),
+      roundTripMs: () => this.roundTripMs,
+      onChange: (silent) => this.onSilence(silent),
+    });
     const told = (error: Error | null): void => this.#refused(error);
     const listener = () => {
       const { searchesMtu, state } = this.#connection;

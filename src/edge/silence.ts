@@ -3,12 +3,15 @@
  * beside it. Which of both is right shows by itself: an edge that speaks again takes the suspicion back.
  */
 
-/** An answer to a PING takes a round trip; this is many of them, and less than a person waits. */
+/** An answer to a PING takes a round trip; this is many of them on most ways to the edge, and less than a person waits. */
 const PROBE_MS = 2_000;
+/** How many round trips it is on long ones. */
+const PROBE_ROUND_TRIPS = 4;
 
 interface SilenceOptions {
   /** Something comes at least this often from an edge that is well. */
-  readonly limitMs: number;
+  readonly limitMs: () => number;
+  readonly roundTripMs: () => number | undefined;
   readonly onChange: (silent: boolean) => void;
 }
 
@@ -29,6 +32,7 @@ export class SilenceWatch {
   /** Something came, or the edge made room for what waits here. */
   heard(now: number): void {
     this.#heardAt = now;
+    this.#askedAt = undefined;
     if (!this.#silent) return;
     this.#silent = false;
     this.#options.onChange(false);
@@ -48,9 +52,10 @@ export class SilenceWatch {
   }
 
   #due(): number {
-    const due = this.#heardAt + this.#options.limitMs;
-    if (this.#askedAt !== undefined && this.#heardAt >= this.#askedAt) this.#askedAt = undefined;
-    return this.#askedAt === undefined ? due : Math.min(due, this.#askedAt + PROBE_MS);
+    const { limitMs, roundTripMs } = this.#options;
+    const due = this.#heardAt + limitMs();
+    if (this.#askedAt === undefined) return due;
+    return Math.min(due, this.#askedAt + Math.max(PROBE_MS, PROBE_ROUND_TRIPS * (roundTripMs() ?? 0)));
   }
 
   #arm(): void {

@@ -5,6 +5,8 @@ import { SilenceWatch } from "../../src/edge/silence.ts";
 let changes: [at: number, silent: boolean][];
 let watch: SilenceWatch;
 let begun: number;
+let limitMs: number;
+let roundTripMs: number | undefined;
 
 /** To the hundredth of a second. */
 const now = (): number => Math.round((performance.now() - begun) / 10) * 10;
@@ -18,7 +20,13 @@ beforeEach(() => {
   vi.useFakeTimers();
   begun = performance.now();
   changes = [];
-  watch = new SilenceWatch({ limitMs: 3_000, onChange: (silent) => changes.push([now(), silent]) });
+  limitMs = 3_000;
+  roundTripMs = undefined;
+  watch = new SilenceWatch({
+    limitMs: () => limitMs,
+    roundTripMs: () => roundTripMs,
+    onChange: (silent) => changes.push([now(), silent]),
+  });
 });
 
 afterEach(() => {
@@ -64,6 +72,25 @@ describe("an edge", () => {
     expect(changes).toEqual([[2_500, true]]);
   });
 
+  it("that is far away has the time of a few round trips", async () => {
+    limitMs = 30_000;
+    roundTripMs = 1_500;
+    watch.asked();
+    await advance(5_900);
+    expect(changes).toEqual([]);
+    await advance(200);
+    expect(changes).toEqual([[6_000, true]]);
+  });
+
+  it("whose way becomes longer has longer from then on", async () => {
+    await advance(2_000);
+    limitMs = 10_000;
+    await advance(7_900);
+    expect(changes).toEqual([]);
+    await advance(200);
+    expect(changes).toEqual([[10_000, true]]);
+  });
+
   it("that was asked and has answered has the limit again", async () => {
     await advance(500);
     watch.asked();
@@ -78,7 +105,11 @@ describe("an edge", () => {
   it("is not blamed for a process that was busy: what waits in the socket is read first", () => {
     vi.useRealTimers();
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
-    const busy = new SilenceWatch({ limitMs: 3_000, onChange: (silent) => changes.push([0, silent]) });
+    const busy = new SilenceWatch({
+      limitMs: () => 3_000,
+      roundTripMs: () => 20,
+      onChange: (silent) => changes.push([0, silent]),
+    });
     vi.advanceTimersByTime(60_000);
     // The timers come first in a turn of the loop, then what sockets have, then the rest.
     busy.heard(performance.now());

@@ -78,6 +78,11 @@ export class QuicConnection {
     };
   }
 
+  /** Milliseconds after which a packet without an acknowledgement is worth another one (RFC 9002 § 6.2.1). */
+  get probeTimeout(): number {
+    return this.#core.pto();
+  }
+
   /** The largest datagram that `sendDatagram` takes now; 0 = the peer takes none. */
   get maxDatagramSize(): number {
     return this.#core.maxDatagramSize;

@@ -121,6 +121,27 @@ describe("silence", () => {
     },
   );
 
+  it.each([5, 250, 500, 1_000, 1_500])(
+    "on a way of %i ms is never longer than its owner may take it to be",
+    (delay) => {
+      const pair = connected({ delay, client: { maxIdleTimeout: 5_000, keepAlive: 1_000 } });
+      let heardAt = pair.now;
+      let seen = pair.client.largestReceived;
+      let longest = 0;
+      for (let i = 0; i < 6_000; i++) {
+        pair.run(10);
+        if (pair.client.largestReceived > seen) {
+          seen = pair.client.largestReceived;
+          heardAt = pair.now;
+        }
+        longest = Math.max(longest, (pair.now - heardAt) / Math.max(3_000, 3 * pair.client.probeTimeout));
+      }
+      expect(pair.client.state).toBe("connected");
+      expect(longest).toBeGreaterThan(0.2);
+      expect(longest).toBeLessThan(0.95);
+    },
+  );
+
   it("is noticed by the side that sends into it", () => {
     let cut = false;
     const pair = connected({
