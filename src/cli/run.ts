@@ -59,7 +59,7 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
   let skipsPrechecks = (): boolean => false;
   let ended: Promise<Error | undefined>;
   try {
-    const tunnel = start(config, { logger: late });
+    const tunnel = start(config, { logger: late, scrub: (text) => scrubber.scrub(text) });
     if (io.env["NOTIFY_SOCKET"]) systemd = tellSystemd({ env: io.env, pid: process.pid, tunnel, logger: late });
     const stop = closer(tunnel, io, late, systemd);
     reload = reloadOnHangup({ request, loaded, tunnel, logger: late, io, scrubber }, systemd, () => stop("SIGHUP"));

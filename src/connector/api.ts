@@ -118,6 +118,8 @@ export interface LocalTunnel extends Tunnel {
 export interface TunnelRuntime {
   /** Default: silent. */
   readonly logger?: Logger;
+  /** Takes the secrets that the caller knows of out of a text, before a log line leaves this machine. */
+  readonly scrub?: (text: string) => string;
   /** What is worth telling about the configuration, for the log. */
   readonly warnings?: readonly string[];
   /** Aborting closes the tunnel gracefully, with the configured grace period. */

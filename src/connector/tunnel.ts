@@ -2,6 +2,7 @@
 import { readVersion } from "../config/version.ts";
 import type { TunnelConfig } from "../config/tunnel-config.ts";
 import { trustAnchors } from "../edge/roots.ts";
+import { LogTap } from "../health/management/log-tap.ts";
 import { createProbe } from "../health/probe.ts";
 import { createMemoryBudget } from "../protocol/memory-budget/budget.ts";
 import { createProxy } from "../proxy/proxy.ts";
@@ -12,6 +13,7 @@ import { EdgeAddresses } from "./edge-addresses.ts";
 import { createEdgeDial } from "./edge-dial.ts";
 import { EdgeRecords } from "./edge-records.ts";
 import { namedIdentity, QuickIdentity } from "./identity.ts";
+import { secretsOf } from "./known-secrets.ts";
 import { LastGoodAddresses } from "./last-good-addresses.ts";
 import type { TunnelParts } from "./parts.ts";
 import { RunningTunnel } from "./running-tunnel.ts";
@@ -23,9 +25,11 @@ const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
  * `cacert` holds no certificate, or post-quantum key exchange is wanted of a Node.js without it.
  */
 export function startTunnel(config: TunnelConfig, runtime: TunnelRuntime = {}): LocalTunnel {
-  const logger = runtime.logger === undefined ? silentLogger : guardLogger(runtime.logger);
+  const target = runtime.logger === undefined ? silentLogger : guardLogger(runtime.logger);
+  const tap = new LogTap({ target, scrub: runtime.scrub ?? secretsOf(config) });
+  const { logger } = tap;
   for (const warning of runtime.warnings ?? []) logger.warn(warning);
-  const tunnel = new RunningTunnel(config, runtime, realParts(config, runtime, logger));
+  const tunnel = new RunningTunnel(config, runtime, realParts(config, runtime, tap));
   tunnel.start();
   return tunnel;
 }
@@ -58,7 +62,8 @@ function createEdgeSource(config: TunnelConfig, logger: Logger): Pick<TunnelPart
   };
 }
 
-function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger): TunnelParts {
+function realParts(config: TunnelConfig, runtime: TunnelRuntime, logTap: LogTap): TunnelParts {
+  const { logger } = logTap;
   const { dnsResolvers, errorPage, identity, ingress, requestLog, tags } = config;
   const version = readVersion();
   const memory = createMemoryBudget(config.memoryLimitBytes);
@@ -91,6 +96,7 @@ function realParts(config: TunnelConfig, runtime: TunnelRuntime, logger: Logger)
         errorPage,
         dnsResolvers,
         requestLog,
+        logTap,
         originRoots: () => trustAnchors(process.env),
       }),
     memory,

@@ -24,7 +24,7 @@ import { LocalResolvers } from "./local-resolvers.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { PrivateNetwork } from "./private-network.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
-import { type Observed, RequestLog, type RequestLogMode } from "./request-log/request-log.ts";
+import { type LogFollowers, type Observed, RequestLog, type RequestLogMode } from "./request-log/request-log.ts";
 import { type RecordContext, RequestRecord } from "./request-record.ts";
 
 export interface ProxyOptions {
@@ -39,6 +39,7 @@ export interface ProxyOptions {
   readonly errorPage?: ErrorPage | undefined;
   /** Default `errors`. */
   readonly requestLog?: RequestLogMode | undefined;
+  readonly logTap?: LogFollowers | undefined;
   /** `ip:port` of the resolvers behind the private network's virtual DNS address; default: this machine's. */
   readonly dnsResolvers?: readonly string[] | undefined;
   readonly access?: AccessOptions | undefined;
@@ -84,7 +85,7 @@ class IngressProxy implements Proxy {
 
   constructor(options: ProxyOptions) {
     const { access = {}, connectorId, dnsResolvers = [], logger, observer, originRoots, tags } = options;
-    const log = new RequestLog(options.requestLog ?? "errors", logger);
+    const log = new RequestLog(options.requestLog ?? "errors", logger, options.logTap);
     const resources = { buffers: new BufferPool(), flushes: new FlushQueue() };
     const accessKeys = new KeySets(access, this.#connections, logger);
     this.#context = { connectorId, tags, resources, connections: this.#connections, logger, originRoots, accessKeys };

@@ -13,13 +13,22 @@ export type RequestLogMode = (typeof REQUEST_LOG_MODES)[number];
 /** What a stream was seen to do, where the mode asks for it. */
 export type Observed = ObservedStream | undefined;
 
+/** Whoever follows the log from afar gets the lines of all requests, whatever is written here. */
+export interface LogFollowers {
+  readonly attached: boolean;
+  /** Writes to them alone. */
+  readonly followers: Logger;
+}
+
 export class RequestLog {
   readonly #mode: RequestLogMode;
   readonly #logger: Logger;
+  readonly #tap: LogFollowers | undefined;
 
-  constructor(mode: RequestLogMode, logger: Logger) {
+  constructor(mode: RequestLogMode, logger: Logger, tap?: LogFollowers) {
     this.#mode = mode;
     this.#logger = logger;
+    this.#tap = tap;
   }
 
   /** The request with a stream that is observed, where lines tell of what went through it. */
@@ -32,7 +41,8 @@ export class RequestLog {
   }
 
   finished(request: ProxiedRequest, result: RequestOutcome, service: string, observed: Observed): void {
-    if (this.#mode === "off") return;
+    const logger = this.#mode === "off" ? this.#following : this.#logger;
+    if (logger === undefined) return;
     const fields: LogFields = {
       outcome: result.class,
       kind: result.kind,
@@ -54,22 +64,26 @@ export class RequestLog {
     const { phase } = result;
     switch (result.class) {
       case "ok":
-        this.#logger[usual]("Request served", fields);
+        logger[usual]("Request served", fields);
         break;
       case "client-abort":
-        this.#logger[usual]("Request cancelled by the visitor", { ...fields, phase });
+        logger[usual]("Request cancelled by the visitor", { ...fields, phase });
         break;
       case "edge-lost":
       case "shutdown":
-        this.#logger.info("Request cut off", { ...fields, phase });
+        logger.info("Request cut off", { ...fields, phase });
         break;
       default:
-        this.#logger.warn("Request failed", {
+        logger.warn("Request failed", {
           ...fields,
           phase,
           ...(result.error === undefined ? {} : describe(result.error)),
         });
     }
+  }
+
+  get #following(): Logger | undefined {
+    return this.#tap?.attached === true ? this.#tap.followers : undefined;
   }
 }
 

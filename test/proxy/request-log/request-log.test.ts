@@ -55,6 +55,19 @@ describe("the modes", () => {
     expect(levels("headers")).toEqual(["info", "info", "info", "warn"]);
   });
 
+  it("off tells those who follow the log from afar all the same, and nobody else", () => {
+    const own = recordingLogger();
+    const far = recordingLogger();
+    const tap = { attached: false, followers: far.logger };
+    const log = new RequestLog("off", own.logger, tap);
+    const { request, observed } = log.observe(httpRequest(new FakeStream()));
+    log.finished(request, { ...RESULT, class: "ok" }, "service", observed);
+    tap.attached = true;
+    log.finished(request, { ...RESULT, class: "origin-refused" }, "service", observed);
+    expect(own.lines).toEqual([]);
+    expect(far.lines).toMatchObject([{ level: "warn", message: "Request failed", fields: { path: "/login" } }]);
+  });
+
   it("leave the stream alone where nothing of it is told", () => {
     for (const mode of ["off", "errors"] as const) {
       const request = httpRequest(new FakeStream());
