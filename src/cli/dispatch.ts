@@ -94,11 +94,21 @@ async function run(request: LoadRequest, io: CliIo, scrubber: Scrubber, start?: 
   // A wrong command line is reported first.
   loading.catch(() => {});
   let stopped = false;
-  const release = io.onSignal(() => {
-    stopped = true;
+  let release = (): void => {};
+  const signalled = new Promise<undefined>((resolve) => {
+    release = io.onSignal(() => {
+      stopped = true;
+      resolve(undefined);
+    });
   });
   try {
-    const loaded = await loadPlan(request, io, scrubber);
+    const reading = loadPlan(request, io, scrubber);
+    // Whoever writes a token to stdin may take long, or never do.
+    const loaded = await Promise.race([reading, signalled]);
+    if (loaded === undefined) {
+      reading.catch(() => {});
+      return 0;
+    }
     const [{ runTunnel }, connector] = await loading;
     if (stopped) return 0;
     const startTunnel = typeof connector === "function" ? connector : connector.startTunnel;

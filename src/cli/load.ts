@@ -6,6 +6,7 @@ import { namesService } from "../config/ingress.ts";
 import { MergedSettings } from "../config/merged.ts";
 import { type Plan, planTunnel } from "../config/plan.ts";
 import { collect, ConfigError, type ConfigProblem } from "../config/problem.ts";
+import { awaitSecret } from "../config/secret-file.ts";
 import { looksSecret, type Scrubber } from "../proxy/ingress/redact.ts";
 import { findSetting, type SettingLayer } from "../config/settings.ts";
 import type { TunnelIdentity } from "../config/tunnel-config.ts";
@@ -28,6 +29,8 @@ export interface Loaded {
   readonly plan: Plan;
   readonly log: LogSettings;
 }
+
+const SECRET_FILES = ["token-file", "credentials-file", "service-token-file"];
 
 /** Throws a ConfigError or UsageError that tells all that is wrong. Every secret that it meets is told to the scrubber first. */
 export async function loadPlan(request: LoadRequest, io: CliIo, scrubber: Scrubber): Promise<Loaded> {
@@ -75,7 +78,12 @@ async function readSettings(
   const file =
     path === undefined ? undefined : await loadConfigFile(path, io.env, givenPath === path ? "--config" : path);
   if (file !== undefined) hideLayer(file.layer, scrubber);
-  return new MergedSettings(line.layer, environment, file);
+  const settings = new MergedSettings(line.layer, environment, file);
+  for (const name of SECRET_FILES) {
+    const named = settings.string(name);
+    if (named !== undefined) await awaitSecret(named, () => io.stdin);
+  }
+  return settings;
 }
 
 async function readPlan(

@@ -27,8 +27,8 @@ export function readOpened(path: string, maxBytes: number): { text: string; isRe
 }
 
 /** What an open descriptor holds. It is closed, unless it is stdin, whose number another file would get. */
-export function readDescriptor(descriptor: number, maxBytes: number): { text: string; isRegular: false } {
-  return { text: readBounded(descriptor, maxBytes, descriptor !== 0), isRegular: false };
+export function readDescriptor(descriptor: number, maxBytes: number): string {
+  return readBounded(descriptor, maxBytes, descriptor !== 0);
 }
 
 /** The same for a file that is read while a tunnel serves: what is no regular file might hold everything up. */
@@ -55,7 +55,7 @@ function readBounded(descriptor: number, maxBytes: number, closes = true): strin
     const chunks: Buffer[] = [];
     for (let total = 0; ; ) {
       const chunk = Buffer.allocUnsafe(65_536);
-      const length = readPart(descriptor, chunk);
+      const length = readSync(descriptor, chunk);
       if (length === 0) return decode(Buffer.concat(chunks));
       total += length;
       if (total > maxBytes) throw new Error(`it is longer than ${sizeOf(maxBytes)}`);
@@ -70,22 +70,8 @@ function sizeOf(bytes: number): string {
   return bytes >= 1 << 20 ? `${bytes >> 20} MiB` : `${bytes >> 10} KiB`;
 }
 
-/** How long to wait for a pipe that whoever started the process has set not to block. */
-const PIPE_WAIT_MS = 20;
-
-function readPart(descriptor: number, chunk: Buffer): number {
-  for (;;) {
-    try {
-      return readSync(descriptor, chunk);
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PIPE_WAIT_MS);
-    }
-  }
-}
-
 /** UTF-8, or UTF-16 where a byte order mark says so: Windows PowerShell's `>` writes that. The mark is no part of the text. */
-function decode(bytes: Buffer): string {
+export function decode(bytes: Buffer): string {
   const mark = bytes.subarray(0, 2).toString("latin1");
   if (mark === "\xff\xfe") return new TextDecoder("utf-16le").decode(bytes);
   if (mark === "\xfe\xff") return new TextDecoder("utf-16be").decode(bytes);

@@ -1,8 +1,10 @@
 /** Reads a secret from where it is kept: a file, stdin, an open descriptor, a credential of systemd, a secret of a container. */
-import { realpathSync, statSync } from "node:fs";
+import { fstatSync, realpathSync, statSync } from "node:fs";
+import { Socket } from "node:net";
 import { join, resolve } from "node:path";
+import type { Readable } from "node:stream";
 import { isatty } from "node:tty";
-import { expandHome, readDescriptor, readOpened } from "./files.ts";
+import { decode, expandHome, readDescriptor, readOpened } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
 import { ConfigError } from "./problem.ts";
 import { Secret } from "./secret.ts";
@@ -13,8 +15,8 @@ const MAX_SECRET_BYTES = 65_536;
 /** Kept from everybody else by what mounts them, whatever their mode says: Docker's, Kubernetes' and systemd's. */
 const SECRET_MOUNTS = ["/run/secrets", "/var/run/secrets", "/run/credentials"];
 
-/** A pipe gives its text once, and a configuration may be read again. By name. */
-const consumed = new Map<string, Secret<string>>();
+/** A pipe gives its text once, and a configuration may be read again. By name; an error where there was none. */
+const consumed = new Map<string, Secret<string> | Error>();
 
 /**
  * The text of the file `name`; `-` is stdin, `fd:3` and `/dev/fd/3` the open descriptor 3. Throws a ConfigError that shows nothing of
@@ -24,19 +26,66 @@ export function readSecretFile(name: string, where: string, env: Environment, wa
   const descriptor = descriptorOf(name);
   const key = descriptor === undefined ? expandHome(name, env) : `fd:${descriptor}`;
   const before = consumed.get(key);
-  if (before !== undefined) return before.reveal();
+  if (before instanceof Secret) return before.reveal();
   try {
-    if (descriptor === 0 && isatty(0)) throw new Error("it is a terminal; a file or a pipe would be right");
-    const { text, isRegular } =
-      descriptor === undefined ? readOpened(key, MAX_SECRET_BYTES) : readDescriptor(descriptor, MAX_SECRET_BYTES);
-    if (text.trim() === "") throw new Error("it is empty");
-    if (descriptor !== undefined || !isRegular) consumed.set(key, new Secret(text));
-    else warnings.push(...exposureOf(key, where, env));
-    return text;
+    if (before !== undefined) throw before;
+    if (descriptor !== undefined) return keep(key, expectText(readDescriptor(descriptor, MAX_SECRET_BYTES)));
+    const { text, isRegular } = readOpened(key, MAX_SECRET_BYTES);
+    if (!isRegular) return keep(key, expectText(text));
+    warnings.push(...exposureOf(key, where, env));
+    return expectText(text);
   } catch (error) {
     const shown = descriptor === 0 ? "stdin" : descriptor === undefined ? key : `descriptor ${descriptor}`;
     throw new ConfigError([{ where, text: `can't read ${shown}: ${reasonOf(error)}` }]);
   }
+}
+
+function keep(key: string, text: string): string {
+  consumed.set(key, new Secret(text));
+  return text;
+}
+
+function expectText(text: string): string {
+  if (text.trim() === "") throw new Error("it is empty");
+  return text;
+}
+
+/**
+ * Reads what `name` stands for ahead of `readSecretFile`, where that is a descriptor whose other end may take its time: a signal is heard
+ * meanwhile. Never rejects.
+ */
+export async function awaitSecret(name: string, stdin: () => Readable): Promise<void> {
+  const descriptor = descriptorOf(name);
+  const key = `fd:${descriptor}`;
+  if (descriptor === undefined || consumed.has(key)) return;
+  try {
+    const stream = streamOf(descriptor, stdin);
+    if (stream !== undefined) keep(key, expectText(await readStream(stream)));
+  } catch (error) {
+    consumed.set(key, error instanceof Error ? error : new Error(String(error)));
+  }
+}
+
+/** Undefined where reading it does not wait. */
+function streamOf(descriptor: number, stdin: () => Readable): Readable | undefined {
+  if (descriptor === 0) {
+    if (isatty(0)) throw new Error("it is a terminal; a file or a pipe would be right");
+    return stdin();
+  }
+  const status = fstatSync(descriptor);
+  return status.isFIFO() || status.isSocket() ? new Socket({ fd: descriptor, writable: false }) : undefined;
+}
+
+async function readStream(stream: Readable): Promise<string> {
+  const chunks: Buffer[] = [];
+  let total = 0;
+  for await (const chunk of stream) {
+    const bytes = Buffer.from(chunk as string | Buffer);
+    total += bytes.length;
+    if (total > MAX_SECRET_BYTES) throw new Error(`it is longer than ${MAX_SECRET_BYTES >> 10} KiB`);
+    chunks.push(bytes);
+  }
+  return decode(Buffer.concat(chunks));
 }
 
 /** The number in `fd:3` and its like, 0 for `-`. */

@@ -175,7 +175,7 @@ describe("the command", () => {
 });
 
 const notify = findPeer("SYSTEMD_NOTIFY", "/usr/bin/systemd-notify", "/bin/systemd-notify");
-const python = findPeer("PYTHON", "/usr/bin/python3", "/usr/local/bin/python3");
+const python = findPeer("AIOQUIC_PYTHON", "/usr/bin/python3", "/usr/local/bin/python3");
 
 /** systemd's end: a datagram socket that asks for the sender's process. It closes the descriptor of a barrier, as systemd does. */
 const RECEIVER = `
@@ -208,7 +208,9 @@ describe.skipIf(skipWithout(notify) || skipWithout(python))("the real systemd-no
   it("brings all of it to a datagram socket: ready, signs of life, stopping", async () => {
     required(notify, "SYSTEMD_NOTIFY");
     const socket = join(directory, "notify.sock");
-    receiver = spawn(required(python, "PYTHON"), ["-c", RECEIVER, socket], { stdio: ["ignore", "pipe", "inherit"] });
+    receiver = spawn(required(python, "AIOQUIC_PYTHON"), ["-c", RECEIVER, socket], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let text = "";
     const heard = (part: string) =>
       new Promise<void>((resolve) => {

@@ -1,11 +1,12 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, openSync, closeSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readEnvironment } from "../../src/config/environment.ts";
 import { exposureOf, readSecretFile } from "../../src/config/secret-file.ts";
-import { cli } from "../cli/fake-io.ts";
+import { cli, FakeIo } from "../cli/fake-io.ts";
 import { cliPath } from "../end-to-end/start.ts";
 import { makeCredentials } from "./make-credentials.ts";
 
@@ -141,6 +142,30 @@ describe("stdin and descriptors", () => {
     expect(text).not.toContain(made.token);
     expect(status).toBe(0);
     expect(check("-", ["ignore", "pipe", "pipe"]).text).toContain("can't read stdin: it is empty");
+  });
+
+  it("a signal is heard while nothing comes", async () => {
+    const io = new FakeIo();
+    const running = cli(["run", "--token-file", "-"], {}, undefined, io);
+    while (io.stdin.listenerCount("readable") === 0) await new Promise((resolve) => setImmediate(resolve));
+    io.signal("SIGTERM");
+    expect(await running).toMatchObject({ status: 0, tunnel: undefined });
+  });
+
+  it("a pipe that takes its time is waited for", async () => {
+    const child = spawn(process.execPath, [cliPath, "config", "check", "--token-file", "-"], {
+      env: { HOME: "/nonexistent", PATH: process.env["PATH"], TUNNEL_URL: "http://localhost:1" },
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    let text = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    child.stdin.write(made.token.slice(0, 20));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    child.stdin.end(made.token.slice(20));
+    await once(child, "close");
+    expect(text).toContain(made.tunnelId);
   });
 
   it.each(["fd:3", "/dev/fd/3"])("%s is descriptor 3", (name) => {

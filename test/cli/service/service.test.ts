@@ -303,7 +303,7 @@ describe("other machines", () => {
 });
 
 const analyze = findPeer("SYSTEMD_ANALYZE", "/usr/bin/systemd-analyze", "/bin/systemd-analyze");
-const python = findPeer("PYTHON", "/usr/bin/python3", "/usr/local/bin/python3");
+const python = findPeer("AIOQUIC_PYTHON", "/usr/bin/python3", "/usr/local/bin/python3");
 /** What a shell, systemd and XML each would take apart. */
 const ODD = "http://localhost:8080/?a=%h&b=$HOME;c=\"d e\"<f>'g'\\h";
 
@@ -336,7 +336,7 @@ describe.skipIf(skipWithout(python))("Python's plistlib", () => {
     await run(["install", made.token, `--tag=a=${ODD.replaceAll(",", "")}`], { platform: "darwin", uid: 0 });
     const program = "import json, plistlib, sys; print(json.dumps(plistlib.load(open(sys.argv[1], 'rb'))))";
     const file = at("/Library/LaunchDaemons/underpass.plist");
-    const { stdout } = spawnSync(required(python, "PYTHON"), ["-c", program, file], { encoding: "utf8" });
+    const { stdout } = spawnSync(required(python, "AIOQUIC_PYTHON"), ["-c", program, file], { encoding: "utf8" });
     expect(JSON.parse(stdout)).toEqual({
       Label: "underpass",
       ProgramArguments: [
