@@ -37,6 +37,7 @@ export function connectQuic(options: ConnectOptions, now: number): QuicConnectio
       initialSource: NO_ID,
       resetToken: NO_ID,
       issuer: undefined,
+      peerAddress: "",
       addressValidated: true,
       token: options.token,
       newToken: undefined,

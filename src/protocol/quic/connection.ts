@@ -88,8 +88,8 @@ export class QuicConnection {
     return this.#core.maxDatagramSize;
   }
 
-  /** Takes the payload of one UDP datagram, and changes it. Never throws: what breaks a rule closes the connection. */
-  receive(datagram: Buffer, now: number): void {
+  /** Takes the payload of one UDP datagram of `from`, and changes it. Never throws: what breaks a rule closes the connection. */
+  receive(datagram: Buffer, now: number, from = this.#core.path.address): void {
     const core = this.#core;
     core.now = now;
     core.bytesReceived += datagram.length;
@@ -99,12 +99,12 @@ export class QuicConnection {
       return;
     }
     if (life.kind !== "open" || datagram.length === 0) return;
-    core.path.onReceived(datagram.length);
+    core.paths.onDatagram(from, datagram.length);
     this.#guard(() => this.#receiver.receive(datagram));
     if (core.peerClosed !== undefined) this.#drain(core.peerClosed);
   }
 
-  /** The datagrams that are to go out now, back to back. */
+  /** The datagrams that are to go out now, back to back, to `sendAddress`. */
   send(now: number): readonly Buffer[] {
     const core = this.#core;
     core.now = now;
@@ -146,6 +146,7 @@ export class QuicConnection {
       }
       consider(core.path.challengeDeadline());
     }
+    consider(this.#sender.pathDeadline());
     if (this.#sender.blockedByPacer) consider(core.recovery.pacingDeadline());
     return earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
   }
@@ -170,6 +171,7 @@ export class QuicConnection {
         core.liveness.onKeepAlive(now);
         core.pingPending = true;
       }
+      core.paths.onTimeout();
       const at = core.recovery.deadline();
       if (at !== undefined && now >= at && this.#sender.maySend) core.delivery.onTimeout();
     });
@@ -207,9 +209,9 @@ export class QuicConnection {
     return core.handshakeConfirmed && core.keys.phases?.update() === true;
   }
 
-  /** The peer's packets come from another address now: it has to show that it receives there (RFC 9000 § 9.3). */
-  onPeerAddressChanged(received: number, now: number): void {
-    this.#core.path.changed(received, this.#core.random(8), now);
+  /** Where the peer is that is to get what `send` returned last. */
+  get sendAddress(): string {
+    return this.#life.kind === "open" ? this.#sender.address : this.#core.path.address;
   }
 
   /**

@@ -7,6 +7,7 @@ import { createSecretKey, hkdfSync, type KeyObject } from "node:crypto";
 import { createTlsServer, type TlsServerOptions } from "../tls13/session.ts";
 import { localParameters } from "./connection/local-parameters.ts";
 import type { ConnectionHandler, ConnectionOptions } from "./connection/options.ts";
+import { hostOf } from "./connection/paths.ts";
 import { QuicConnection } from "./connection.ts";
 import { TokenSealer } from "./endpoint-token.ts";
 import { writeRefusal } from "./endpoint-refusal.ts";
@@ -45,15 +46,12 @@ export interface Received {
 
 interface Entry {
   readonly connection: QuicConnection;
-  address: string;
   /** By which datagrams are routed to it, as keys of the map. */
   readonly ids: Set<string>;
 }
 
 const NOTHING: Received = {};
 const keyOf = (id: Buffer): string => id.toString("latin1");
-/** The address without its port. */
-const hostOf = (address: string): string => address.slice(0, Math.max(0, address.lastIndexOf(":")));
 
 function derive(secret: Buffer, label: string): KeyObject {
   return createSecretKey(Buffer.from(hkdfSync("sha256", secret, "", label, 32)));
@@ -80,9 +78,9 @@ export class ServerEndpoint {
     return this.#entries.keys();
   }
 
-  /** Where a connection's datagrams go. */
+  /** Where the datagrams go that a connection's `send` returned last. */
   addressOf(connection: QuicConnection): string | undefined {
-    return this.#entries.get(connection)?.address;
+    return this.#entries.has(connection) ? connection.sendAddress : undefined;
   }
 
   /** Takes a datagram of `from`, `ip:port`, and changes it. */
@@ -91,7 +89,10 @@ export class ServerEndpoint {
     if (!header.read(datagram, 0, SERVER_ID_LENGTH)) return NOTHING;
     const id = datagram.subarray(header.destinationStart, header.destinationEnd);
     const entry = this.#byId.get(keyOf(id));
-    if (entry !== undefined) return this.#deliver(entry, datagram, from, now);
+    if (entry !== undefined) {
+      entry.connection.receive(datagram, now, from);
+      return { connection: entry.connection };
+    }
     switch (header.type) {
       case PacketType.initial:
         return this.#initial(datagram, from, now);
@@ -111,19 +112,6 @@ export class ServerEndpoint {
     this.#entries.delete(connection);
     this.#unproven.delete(connection);
     for (const id of entry.ids) this.#byId.delete(id);
-  }
-
-  #deliver(entry: Entry, datagram: Buffer, from: string, now: number): Received {
-    const { connection } = entry;
-    const { length } = datagram;
-    const largest = connection.largestReceived;
-    connection.receive(datagram, now);
-    // Only the newest packet tells where the client is now (RFC 9000 § 9.3): an older one has just been on its way for longer.
-    if (from !== entry.address && connection.largestReceived > largest) {
-      entry.address = from;
-      connection.onPeerAddressChanged(length, now);
-    }
-    return { connection };
   }
 
   #unknown(id: Buffer, length: number): Received {
@@ -232,6 +220,7 @@ export class ServerEndpoint {
         initialSource,
         resetToken,
         issuer: { issue, retired },
+        peerAddress: from,
         addressValidated,
         token: undefined,
         newToken: this.#tokens.newToken(hostOf(from), now),
@@ -239,10 +228,10 @@ export class ServerEndpoint {
       createTlsServer({ ...options.tls, transportParameters, random }),
       now,
     );
-    connection.receive(datagram, now);
+    connection.receive(datagram, now, from);
     // What did not open under keys that everyone can make was not meant seriously.
     if (connection.stats.packetsReceived === 0) return NOTHING;
-    entry = { connection, address: from, ids };
+    entry = { connection, ids };
     for (const id of ids) this.#byId.set(id, entry);
     this.#entries.set(connection, entry);
     if (!addressValidated) this.#unproven.add(connection);

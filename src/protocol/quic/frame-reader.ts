@@ -25,6 +25,8 @@ import {
   isKnownFrame,
   isLegalIn,
   isLegalTowards,
+  isProbing,
+  PacketTrait,
   type Role,
   StreamBit,
 } from "./frames.ts";
@@ -282,8 +284,8 @@ function readType(cursor: Cursor): number {
 }
 
 /**
- * Hands the frames of a decrypted payload to `handler`; `role` is ours, `counts` counts them by type. Returns whether the packet must
- * be acknowledged. Throws TransportError, with the frame's type.
+ * Hands the frames of a decrypted payload to `handler`; `role` is ours, `counts` counts them by type. Returns the packet's
+ * traits. Throws TransportError, with the frame's type.
  */
 export function readFrames(
   payload: Buffer,
@@ -291,10 +293,10 @@ export function readFrames(
   role: Role,
   handler: FrameHandler,
   counts: Float64Array,
-): boolean {
+): number {
   if (payload.length === 0) throw protocolViolation("a packet without a frame");
   const cursor = new Cursor(payload);
-  let ackEliciting = false;
+  let traits = 0;
   let type = 0;
   try {
     while (cursor.at < cursor.end && handler.stopped !== true) {
@@ -310,7 +312,8 @@ export function readFrames(
           : frameEncodingError("a frame of an unknown type");
       }
       if (!isLegalTowards(type, role)) throw protocolViolation("a client sent a frame that only servers may send");
-      ackEliciting = ackEliciting || isAckEliciting(type);
+      if (isAckEliciting(type)) traits |= PacketTrait.ackEliciting;
+      if (!isProbing(type)) traits |= PacketTrait.nonProbing;
       // Its type is legal, and so below the array's length.
       counts[type] = (counts[type] as number) + 1;
       readFrame(cursor, type, handler);
@@ -319,5 +322,5 @@ export function readFrames(
     if (error instanceof TransportError) error.frameType ??= type;
     throw error;
   }
-  return ackEliciting;
+  return traits;
 }

@@ -84,6 +84,19 @@ export function isLegalTowards(type: number, role: Role): boolean {
   return role === "client" || (type !== FrameType.NEW_TOKEN && type !== FrameType.HANDSHAKE_DONE);
 }
 
+/** Whether it only asks about a path, and does not move a connection there (RFC 9000 § 9.1). */
+export function isProbing(type: number): boolean {
+  return (
+    type === FrameType.PADDING ||
+    type === FrameType.NEW_CONNECTION_ID ||
+    type === FrameType.PATH_CHALLENGE ||
+    type === FrameType.PATH_RESPONSE
+  );
+}
+
+/** Of a packet, by its frames: a set of bits. */
+export const PacketTrait = { ackEliciting: 1, nonProbing: 2 } as const;
+
 /** Whether it must be acknowledged (RFC 9002 § 2). */
 export function isAckEliciting(type: number): boolean {
   return type > FrameType.ACK_ECN

@@ -45,6 +45,12 @@ export const MAX_QUEUED_DATAGRAM_BYTES = 256 * 1024;
 /** PATH_CHALLENGEs that wait for our answer (CVE-2023-49295): the oldest is dropped; its sender asks again. */
 export const MAX_PATH_RESPONSES = 4;
 
+/** Paths over which a client is asked, or asks, beside the followed one: who forges its addresses makes us remember no more. */
+export const MAX_OTHER_PATHS = 4;
+
+/** Of a Retry: each Initial carries it, and needs room for a piece of the handshake; Cloudflare's have fewer than 200 bytes. */
+export const MAX_RETRY_TOKEN = 900;
+
 /** What one connection may wait for the handshake in all, and for any packet meanwhile (wire § 3). */
 export const HANDSHAKE_TIMEOUT = 10_000;
 export const HANDSHAKE_IDLE_TIMEOUT = 5_000;

@@ -2,7 +2,12 @@
 import { describe, expect, it } from "vitest";
 import { transportErrorName } from "../../../src/protocol/quic/errors.ts";
 import type { FrameWriter } from "../../../src/protocol/quic/frame-writer.ts";
-import { DEFAULT_MAX_STREAMS, MAX_PATH_RESPONSES, MAX_UNACKED_RETIREMENTS } from "../../../src/protocol/quic/limits.ts";
+import {
+  DEFAULT_MAX_STREAMS,
+  MAX_PATH_RESPONSES,
+  MAX_RETRY_TOKEN,
+  MAX_UNACKED_RETIREMENTS,
+} from "../../../src/protocol/quic/limits.ts";
 import { type PacketNumberSpace, Space } from "../../../src/protocol/quic/packet-number.ts";
 import { writeRetry } from "../../../src/protocol/quic/retry.ts";
 import { Forger, type Frames } from "./forger.ts";
@@ -263,6 +268,34 @@ describe("spoofed packets", () => {
       late.now,
     );
     expect(late.client.state).toBe("connected");
+  });
+
+  it("a Retry whose token leaves our Initials no room ends the connection at once; the largest that is taken does not", () => {
+    const retry = (pair: Pair, bytes: number): Buffer =>
+      writeRetry({ destination: pair.clientId, source: id(1) }, Buffer.alloc(bytes, 1), pair.originalDestination);
+    for (const bytes of [MAX_RETRY_TOKEN + 1, 1_150, 1_400]) {
+      const pair = new Pair();
+      pair.client.receive(retry(pair, bytes), pair.now);
+      expect(outcome(pair, "server")).toBe("INTERNAL_ERROR");
+      expect(pair.atClient.closed?.message).toContain(`a Retry's token has ${bytes} bytes`);
+    }
+    const pair = new Pair();
+    pair.client.receive(retry(pair, MAX_RETRY_TOKEN), pair.now);
+    expect(destinationOf(pair)).toEqual(id(1));
+  });
+
+  it.each(["client", "server"] as const)("datagrams without a byte change nothing at a %s", (role) => {
+    for (const pair of [new Pair(), new Pair().connect()]) {
+      const end = pair[role];
+      pair.flush();
+      const before = { state: end.state, deadline: end.deadline(), stats: end.stats };
+      for (let n = 0; n < 1_000; n++) end.receive(Buffer.alloc(0), pair.now);
+      expect(end.send(pair.now)).toEqual([]);
+      // Nor does the idle timeout begin anew by them, or anything become due.
+      expect({ state: end.state, deadline: end.deadline(), stats: end.stats }).toEqual(before);
+      pair.connect();
+      expect([pair.client.state, pair.server.state]).toEqual(["connected", "connected"]);
+    }
   });
 
   it("packets for which there are no keys yet are kept, but few", () => {

@@ -100,7 +100,7 @@ export class Forger {
   }
 
   /** Hands it to the other end. */
-  send(space: PacketNumberSpace, frames: Frames, packetNumber?: number): void {
-    this.victim.receive(this.datagram(space, frames, packetNumber), this.#pair.now);
+  send(space: PacketNumberSpace, frames: Frames, packetNumber?: number, from?: string): void {
+    this.victim.receive(this.datagram(space, frames, packetNumber), this.#pair.now, from);
   }
 }

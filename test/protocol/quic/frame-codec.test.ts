@@ -4,7 +4,14 @@ import { describe, expect, it } from "vitest";
 import { TransportError, TransportErrorCode, transportErrorName } from "../../../src/protocol/quic/errors.ts";
 import { readFrames } from "../../../src/protocol/quic/frame-reader.ts";
 import { FrameWriter } from "../../../src/protocol/quic/frame-writer.ts";
-import { FrameType, isAckEliciting, isLegalIn, type Role } from "../../../src/protocol/quic/frames.ts";
+import {
+  FrameType,
+  isAckEliciting,
+  isLegalIn,
+  isProbing,
+  PacketTrait,
+  type Role,
+} from "../../../src/protocol/quic/frames.ts";
 import { MAX_ACK_RANGES_READ } from "../../../src/protocol/quic/limits.ts";
 import { type PacketNumberSpace, Space, SPACES } from "../../../src/protocol/quic/packet-number.ts";
 import { MAX_VARINT } from "../../../src/protocol/quic/varint.ts";
@@ -136,12 +143,21 @@ describe("frames", () => {
   it("says whether a packet must be acknowledged", () => {
     const recorder = new FrameRecorder();
     const elicits = (hex: string): boolean =>
-      readFrames(bytes(hex), Space.application, "client", recorder, new Float64Array(64));
+      (readFrames(bytes(hex), Space.application, "client", recorder, new Float64Array(64)) &
+        PacketTrait.ackEliciting) !==
+      0;
     expect(elicits("0207000000")).toBe(false);
     expect(elicits("000000")).toBe(false);
     expect(elicits("1c000000")).toBe(false);
     expect(elicits("0207000000 01")).toBe(true);
     expect(elicits("1e")).toBe(true);
+    // RFC 9000 § 9.1.
+    expect([...Array(64).keys()].filter((type) => isProbing(type) && isLegalIn(type, Space.application))).toEqual([
+      FrameType.PADDING,
+      FrameType.NEW_CONNECTION_ID,
+      FrameType.PATH_CHALLENGE,
+      FrameType.PATH_RESPONSE,
+    ]);
     expect([...Array(64).keys()].filter((type) => !isAckEliciting(type) && isLegalIn(type, Space.application))).toEqual(
       [
         FrameType.PADDING,

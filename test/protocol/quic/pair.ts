@@ -116,7 +116,13 @@ export interface PairOptions {
   /** One way, in milliseconds. */
   readonly delay?: number;
   /** What the link does to a datagram: undefined drops it, several duplicate it. */
-  readonly link?: (datagram: Buffer, fromClient: boolean, now: number) => Buffer | readonly Buffer[] | undefined;
+  readonly link?: (
+    datagram: Buffer,
+    fromClient: boolean,
+    now: number,
+    /** Of the client: where it is, or where it is looked for. */
+    address: string,
+  ) => Buffer | readonly Buffer[] | undefined;
   /** Changes the ids that stand in the parameters. */
   readonly serverParameters?: Partial<TransportParameters>;
   readonly clientParameters?: Partial<TransportParameters>;
@@ -126,8 +132,12 @@ export interface PairOptions {
 interface Flying {
   readonly at: number;
   readonly to: QuicConnection;
+  readonly from: string;
   readonly bytes: Buffer;
 }
+
+/** Where the server's client is at first. */
+export const CLIENT_ADDRESS = "192.0.2.1:1000";
 
 const DEFAULTS: ConnectionOptions = { maxIdleTimeout: 30_000, maxDatagramFrameSize: 16_383 };
 
@@ -141,6 +151,8 @@ export class Pair {
   /** Of the server's first id. */
   readonly resetToken: Buffer;
   now = 1000;
+  /** Where the client is. */
+  clientAddress = CLIENT_ADDRESS;
   sent = 0;
   readonly #flying: Flying[] = [];
   /** What the client's packets are sealed by, and the server's: by level. */
@@ -177,6 +189,7 @@ export class Pair {
       initialSource: this.clientId,
       resetToken: Buffer.alloc(16),
       issuer: undefined,
+      peerAddress: "",
     };
     const resetToken = random(16);
     this.resetToken = resetToken;
@@ -200,6 +213,7 @@ export class Pair {
       initialSource: this.serverId,
       resetToken,
       issuer: { issue, retired: () => {} },
+      peerAddress: CLIENT_ADDRESS,
     };
     const tls = (local: TransportParameters, role: "client" | "server"): FakeTlsOptions => ({
       ...options.tls,
@@ -221,10 +235,12 @@ export class Pair {
     ] as const) {
       for (const datagram of from.send(this.now)) {
         this.sent++;
-        const out = this.#link(Buffer.from(datagram), from === this.client, this.now);
+        const isClient = from === this.client;
+        const address = isClient ? this.clientAddress : this.server.sendAddress;
+        const out = this.#link(Buffer.from(datagram), isClient, this.now, address);
         if (out === undefined) continue;
         for (const bytes of Buffer.isBuffer(out) ? [out] : out)
-          this.#flying.push({ at: this.now + this.#delay, to, bytes });
+          this.#flying.push({ at: this.now + this.#delay, to, from: isClient ? address : "", bytes });
       }
       from.recycle();
     }
@@ -245,7 +261,7 @@ export class Pair {
       const one = this.#flying[i] as Flying;
       if (one.at <= this.now) {
         this.#flying.splice(i, 1);
-        one.to.receive(one.bytes, this.now);
+        one.to.receive(one.bytes, this.now, one.from);
       } else {
         i++;
       }

@@ -15,7 +15,8 @@ import { FRAME_TYPES, type Role } from "../frames.ts";
 import { type HeaderIds, PACKET_TYPES, PacketType } from "../header.ts";
 import { MAX_CLOSE_REASON } from "../limits.ts";
 import { type PacketNumberSpace, Space } from "../packet-number.ts";
-import { PathMtu } from "../recovery/path-mtu.ts";
+import type { PathMtu } from "../recovery/path-mtu.ts";
+import { PathState } from "../recovery/path-state.ts";
 import { ReceivedPackets } from "../recovery/received-packets.ts";
 import { Recovery } from "../recovery/recovery.ts";
 import { Streams } from "../streams/streams.ts";
@@ -34,6 +35,7 @@ import { Liveness } from "./liveness.ts";
 import type { PacketRecord } from "./packet-record.ts";
 import { PacketDrops } from "./packet-drops.ts";
 import { Path } from "./path.ts";
+import { Paths } from "./paths.ts";
 
 const NO_BYTES = Buffer.alloc(0);
 
@@ -67,6 +69,8 @@ export interface CoreSetup {
   readonly initialSource: Buffer;
   readonly resetToken: Buffer;
   readonly issuer: IdIssuer | undefined;
+  /** `ip:port`; a client need not know its server's. */
+  readonly peerAddress: string;
   readonly addressValidated: boolean;
   /** A token of a former connection to this server (clients). */
   readonly token: Buffer | undefined;
@@ -87,8 +91,7 @@ export class Core {
   readonly received: readonly [ReceivedPackets, ReceivedPackets, ReceivedPackets];
   readonly crypto = [new CryptoStream(), new CryptoStream(), new CryptoStream()] as const;
   readonly delivery = new Delivery(this);
-  readonly pathMtu: PathMtu;
-  readonly path: Path;
+  readonly paths: Paths;
   readonly liveness: Liveness;
   readonly localIds: LocalIds;
   readonly remoteIds: RemoteIds;
@@ -134,7 +137,6 @@ export class Core {
     this.token = setup.token;
     this.#newToken = setup.newToken;
     this.#initialDestination = setup.initialDestination;
-    this.path = new Path(role === "client" || setup.addressValidated);
     this.liveness = new Liveness(
       {
         maxIdleTimeout: local.maxIdleTimeout,
@@ -148,13 +150,10 @@ export class Core {
     this.remoteIds = new RemoteIds(setup.peerId, local.activeConnectionIdLimit);
     this.control = new ControlFrames(this.localIds, this.remoteIds);
     this.keys.installInitial(role, setup.initialDestination);
-    this.pathMtu = new PathMtu({ initial: options.initialMtu, maximum: options.maxMtu });
-    this.recovery = new Recovery({
-      role,
-      congestion: options.congestion ?? "new-reno",
-      mtu: this.pathMtu.current,
-      random: this.random,
-    });
+    const state = this.newPathState();
+    // A client's path needs no validation: it chose it.
+    this.paths = new Paths(this, new Path(setup.peerAddress, role === "client" || setup.addressValidated), state);
+    this.recovery = new Recovery({ role, path: state, random: this.random });
     const tracker = (space: PacketNumberSpace): ReceivedPackets => new ReceivedPackets(space, local);
     this.received = [tracker(Space.initial), tracker(Space.handshake), tracker(Space.application)];
   }
@@ -284,8 +283,24 @@ export class Core {
     return Math.max(0, Math.min(limit, room));
   }
 
-  onPathResponse(data: Buffer): void {
-    this.path.onResponse(data);
+  /** The one that all goes over. */
+  get path(): Path {
+    return this.paths.current;
+  }
+
+  get pathMtu(): PathMtu {
+    return this.recovery.path.mtu;
+  }
+
+  newPathState(): PathState {
+    const { congestion, initialMtu, maxMtu } = this.options;
+    const state = new PathState(congestion ?? "new-reno", { initial: initialMtu, maximum: maxMtu });
+    if (this.handshakeComplete) state.mtu.setPeerLimit(this.peer.maxUdpPayloadSize);
+    return state;
+  }
+
+  onPathChanged(state: PathState): void {
+    this.recovery.changePath(state);
   }
 
   onPeerClosed(errorCode: number, byApplication: boolean, reason: Buffer): void {

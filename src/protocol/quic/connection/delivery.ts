@@ -30,7 +30,9 @@ export class Delivery implements RecoverySink<PacketRecord> {
     const core = this.#core;
     const { space, control } = packet;
     if (packet.ackLargest >= 0) core.received[space].onAckOfAck(packet.ackLargest);
-    if (packet.probe === "mtu") {
+    if (!core.recovery.isOfPath(packet)) {
+      // What passes elsewhere says nothing about the path at hand.
+    } else if (packet.probe === "mtu") {
       core.pathMtu.onProbeAcked(packet.size);
       this.followMtu();
     } else {
@@ -42,13 +44,16 @@ export class Delivery implements RecoverySink<PacketRecord> {
   }
 
   onLost(packet: PacketRecord): void {
-    const { pathMtu, now } = this.#core;
+    const { pathMtu, recovery, now } = this.#core;
+    const isOfPath = recovery.isOfPath(packet);
     if (packet.probe === "mtu") {
-      pathMtu.onProbeLost(packet.size);
+      if (isOfPath) pathMtu.onProbeLost(packet.size);
       return;
     }
-    pathMtu.onPacketLost(packet.size, now);
-    this.followMtu();
+    if (isOfPath) {
+      pathMtu.onPacketLost(packet.size, now);
+      this.followMtu();
+    }
     this.#sendAgain(packet);
   }
 

@@ -98,11 +98,11 @@ export class FrameDispatch implements FrameHandler {
   }
 
   onPathChallenge(data: Buffer): void {
-    this.#core.path.onChallenge(data);
+    this.#core.paths.onChallenge(data);
   }
 
   onPathResponse(data: Buffer): void {
-    this.#core.onPathResponse(data);
+    this.#core.paths.onResponse(data);
   }
 
   onConnectionClose(errorCode: number, frameType: number | undefined, reason: Buffer): void {

@@ -1,25 +1,31 @@
 /**
- * The path to the peer: how much may be sent before its address is validated (RFC 9000 § 8.1), challenges and their answers
- * (§ 8.2). A server checks a path anew when its client's address changes (§ 9.3), as behind a NAT.
+ * One path to the peer: how much may be sent over it before its address is validated (RFC 9000 § 8.1), challenges and their answers
+ * (§ 8.2).
  */
 import { timingSafeEqual } from "node:crypto";
 import type { FrameWriter } from "../frame-writer.ts";
 import { AMPLIFICATION_FACTOR, MAX_PATH_CHALLENGES, MAX_PATH_RESPONSES } from "../limits.ts";
 
-const CHALLENGE_LENGTH = 8;
+interface Challenge {
+  readonly data: Buffer;
+  /** When validation has failed. */
+  readonly until: number;
+  sent: number;
+  /** When it goes out, again. */
+  at: number;
+}
 
 export class Path {
+  /** The peer's, `ip:port`. */
+  readonly address: string;
   #validated: boolean;
-  /** Since the address was new. */
   #received = 0;
   #sent = 0;
   readonly #responses: Buffer[] = [];
-  #challenge: Buffer | undefined;
-  #challengesSent = 0;
-  #challengeAt = 0;
+  #challenge: Challenge | undefined;
 
-  /** A client's path needs no validation: it chose it. */
-  constructor(validated: boolean) {
+  constructor(address: string, validated: boolean) {
+    this.address = address;
     this.#validated = validated;
   }
 
@@ -40,20 +46,15 @@ export class Path {
     return this.#validated ? Number.POSITIVE_INFINITY : AMPLIFICATION_FACTOR * this.#received - this.#sent;
   }
 
-  /** The handshake, or a token, has shown that the peer receives at its address. */
+  /** The handshake, a token, or an answer has shown that the peer receives at its address. */
   validate(): void {
     this.#validated = true;
     this.#challenge = undefined;
   }
 
-  /** The peer sends from another address: it is challenged with 8 random bytes. */
-  changed(received: number, challenge: Buffer, now: number): void {
-    this.#validated = false;
-    this.#received = received;
-    this.#sent = 0;
-    this.#challenge = Buffer.from(challenge.subarray(0, CHALLENGE_LENGTH));
-    this.#challengesSent = 0;
-    this.#challengeAt = now;
+  /** Asks the peer, by 8 random bytes, to show that it receives here. */
+  challenge(data: Buffer, now: number, until: number): void {
+    this.#challenge = { data: Buffer.from(data), until, sent: 0, at: now };
   }
 
   onChallenge(data: Buffer): void {
@@ -61,20 +62,42 @@ export class Path {
     this.#responses.push(Buffer.from(data));
   }
 
-  /** One that does not answer our challenge is late, and says nothing. */
-  onResponse(data: Buffer): void {
-    if (this.#challenge !== undefined && timingSafeEqual(this.#challenge, data)) this.validate();
+  /** Whether it answers our challenge, wherever it came from (§ 8.2.3). */
+  onResponse(data: Buffer): boolean {
+    if (this.#challenge === undefined || !timingSafeEqual(this.#challenge.data, data)) return false;
+    this.validate();
+    return true;
+  }
+
+  /** When validation fails; undefined = none is under way. */
+  get validationDeadline(): number | undefined {
+    return this.#challenge?.until;
+  }
+
+  giveUp(): void {
+    this.#challenge = undefined;
   }
 
   /** When the challenge goes out, again until it is answered; undefined = none. `pto` doubles each time. */
   challengeDeadline(): number | undefined {
-    return this.#challenge === undefined || this.#challengesSent >= MAX_PATH_CHALLENGES ? undefined : this.#challengeAt;
+    const challenge = this.#challenge;
+    return challenge === undefined || challenge.sent >= MAX_PATH_CHALLENGES ? undefined : challenge.at;
+  }
+
+  /** The peer has challenged us. */
+  get owesResponse(): boolean {
+    return this.#responses.length > 0;
+  }
+
+  /** Nothing is asked or to be answered here. */
+  get isDone(): boolean {
+    return this.#challenge === undefined && !this.owesResponse;
   }
 
   /** Whether a frame of this path waits: its datagram is filled up to 1200 bytes, to prove that they pass (§ 8.2.1). */
   wants(now: number): boolean {
     const at = this.challengeDeadline();
-    return this.#responses.length > 0 || (at !== undefined && now >= at);
+    return this.owesResponse || (at !== undefined && now >= at);
   }
 
   write(writer: FrameWriter, now: number, pto: number): void {
@@ -83,8 +106,8 @@ export class Path {
       this.#responses.shift();
     }
     const at = this.challengeDeadline();
-    if (at === undefined || now < at || this.#challenge === undefined || !writer.pathChallenge(this.#challenge)) return;
-    this.#challengesSent++;
-    this.#challengeAt = now + pto * 2 ** (this.#challengesSent - 1);
+    const challenge = this.#challenge;
+    if (at === undefined || now < at || challenge === undefined || !writer.pathChallenge(challenge.data)) return;
+    challenge.at = now + pto * 2 ** challenge.sent++;
   }
 }

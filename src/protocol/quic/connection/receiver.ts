@@ -2,10 +2,11 @@
  * From datagrams to frames: cuts datagrams into packets, opens those that concern us, and hands their frames over. What does not
  * open is dropped without a word (RFC 9000 § 12.2); what opens and breaks a rule throws TransportError.
  */
-import { protocolViolation, QuicConnectionError } from "../errors.ts";
+import { protocolViolation, QuicConnectionError, TransportError, TransportErrorCode } from "../errors.ts";
 import { readFrames } from "../frame-reader.ts";
+import { PacketTrait } from "../frames.ts";
 import { HeaderReader, PacketType } from "../header.ts";
-import { MAX_CONNECTION_ID_LENGTH, MIN_DATAGRAM_SIZE } from "../limits.ts";
+import { MAX_CONNECTION_ID_LENGTH, MAX_RETRY_TOKEN, MIN_DATAGRAM_SIZE } from "../limits.ts";
 import { type PacketNumberSpace, Space, SPACES } from "../packet-number.ts";
 import { openRetry } from "../retry.ts";
 import { isStatelessReset } from "../stateless-reset.ts";
@@ -130,9 +131,10 @@ export class Receiver {
     if (space === Space.handshake && core.role === "server" && !core.handshakeConfirmed) core.onHandshakePacket();
     const { destinationStart, destinationEnd } = header;
     this.#frames.begin(space, datagram, destinationStart, destinationEnd);
-    const ackEliciting = readFrames(payload, space, core.role, this.#frames, core.framesReceived);
+    const traits = readFrames(payload, space, core.role, this.#frames, core.framesReceived);
     // Only now: a packet is acknowledged once its frames have been taken in (RFC 9000 § 13.1).
-    received.onPacket(packetNumber, ackEliciting, core.now);
+    received.onPacket(packetNumber, (traits & PacketTrait.ackEliciting) !== 0, core.now);
+    if (space === Space.application && (traits & PacketTrait.nonProbing) !== 0) core.paths.onNonProbing(packetNumber);
   }
 
   /** The peer's connection id is the source id of its first Initial (RFC 9000 § 7.2). */
@@ -166,6 +168,12 @@ export class Receiver {
     if (token === undefined || source.equals(core.originalDestination) || source.length > MAX_CONNECTION_ID_LENGTH) {
       this.#drop("unexpected_packet");
       return;
+    }
+    if (token.length > MAX_RETRY_TOKEN) {
+      throw new TransportError(
+        TransportErrorCode.INTERNAL_ERROR,
+        `a Retry's token has ${token.length} bytes: our first packets have room for ${MAX_RETRY_TOKEN}`,
+      );
     }
     this.#opened = true;
     core.onRetry(Buffer.from(source), token);
@@ -201,6 +209,7 @@ export class Receiver {
       if (!ready && !core.keys.isDiscarded(space)) continue;
       for (const packet of this.#undecryptable.take(space)) {
         if (core.ended) return;
+        core.paths.forgetArrival();
         this.#packets(packet, 0);
       }
     }

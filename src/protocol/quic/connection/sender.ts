@@ -36,9 +36,12 @@ export class Sender {
   #ackOnly = 0;
   /** There is more than one burst takes. */
   more = false;
+  /** Where the last burst goes. */
+  address: string;
 
   constructor(core: Core) {
     this.#core = core;
+    this.address = core.path.address;
     this.#builder = new DatagramBuilder(core.keys);
   }
 
@@ -52,6 +55,9 @@ export class Sender {
     const datagrams: Buffer[] = [];
     this.more = false;
     this.#builder.beginBurst();
+    const aside = this.#aside();
+    if (aside !== undefined) return [aside];
+    this.address = core.path.address;
     this.#allowance = core.recovery.sendAllowance(core.now);
     this.#fill(datagrams);
     // Writers that were paused go on only now, between packets, and may have more for this burst.
@@ -61,6 +67,34 @@ export class Sender {
     this.more = datagrams.length === MAX_BURST;
     if (!this.more && this.#maySendData()) core.recovery.onAppLimited();
     return datagrams;
+  }
+
+  /** What is asked and answered over another path than the followed one: a datagram that is all of its burst. */
+  #aside(): Buffer | undefined {
+    const core = this.#core;
+    const builder = this.#builder;
+    const path = core.paths.waiting(MIN_PACKET);
+    if (path === undefined) return undefined;
+    const packetNumber = core.recovery.nextPacketNumber(Space.application);
+    builder.begin(Math.min(MIN_DATAGRAM_SIZE, path.allowance));
+    this.#records.length = 0;
+    const largest = core.delivery.largestAcked[Space.application];
+    if (!builder.open(Space.application, core.headerIds(), undefined, packetNumber, largest, CHALLENGE_PAYLOAD))
+      return undefined;
+    path.write(builder.writer, core.now, core.pto());
+    builder.close();
+    this.#records.push(new PacketRecord(Space.application, packetNumber, core.now));
+    const datagram = this.#finish(path.allowance >= MIN_DATAGRAM_SIZE ? MIN_DATAGRAM_SIZE : 0, path);
+    builder.protect();
+    core.paths.onSent();
+    this.address = path.address;
+    this.more = true;
+    return datagram;
+  }
+
+  /** When something of other paths, or the validation of any, is due. */
+  pathDeadline(): number {
+    return this.#core.paths.deadline(MIN_PACKET);
   }
 
   /** The datagrams of the last burst have left. */
@@ -125,7 +159,7 @@ export class Sender {
     return this.#finish(hasInitial || proves ? MIN_DATAGRAM_SIZE : 0);
   }
 
-  #finish(padTo: number): Buffer {
+  #finish(padTo: number, path = this.#core.path): Buffer {
     const core = this.#core;
     const builder = this.#builder;
     const datagram = builder.finish(padTo);
@@ -135,7 +169,8 @@ export class Sender {
       const record = this.#records[i] as PacketRecord;
       record.size = packet.size;
       record.ackEliciting = packet.ackEliciting;
-      record.inFlight = packet.ackEliciting || packet.padded;
+      // What becomes of it on another path says nothing about the followed one; its frames have a timer of their own, or none.
+      record.inFlight = path === core.path && (packet.ackEliciting || packet.padded);
       handshake = handshake || packet.space === Space.handshake;
       if (record.inFlight) this.#allowance -= packet.size;
       if (packet.ackEliciting) core.liveness.onSentAckEliciting(core.now);
@@ -143,7 +178,7 @@ export class Sender {
       core.packetsSent++;
     }
     core.bytesSent += datagram.length;
-    core.path.onSent(datagram.length);
+    path.onSent(datagram.length);
     // A client needs no Initial any more once it speaks under handshake keys (RFC 9001 § 4.9.1).
     if (handshake && core.role === "client") core.discard(Space.initial);
     return datagram;
@@ -214,7 +249,10 @@ export class Sender {
     const core = this.#core;
     if (!core.path.wants(core.now)) return;
     this.#provesPath = true;
+    const { owesResponse } = core.path;
     core.path.write(writer, core.now, core.pto());
+    // An answer alone only probes, and would leave the peer with whoever else forwards our packets (RFC 9000 § 9.3.3).
+    if (owesResponse) writer.ping();
   }
 
   #writeApplication(writer: FrameWriter, record: PacketRecord): void {

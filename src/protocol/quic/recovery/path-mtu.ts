@@ -89,6 +89,11 @@ export class PathMtu {
     this.#search = { kind: "probing", size };
   }
 
+  /** Another path is used for a time: what becomes of a probe that is on its way is not told. */
+  pause(): void {
+    if (this.#search.kind === "probing") this.#search = { kind: "ready" };
+  }
+
   onProbeAcked(size: number): void {
     this.#arrived(size);
     if (size > this.#current) this.#current = Math.min(size, this.#maximum);

@@ -6,10 +6,8 @@ import { protocolViolation } from "../errors.ts";
 import type { AckFrame, Role } from "../frames.ts";
 import { MAX_PROBE_TIMEOUT } from "../limits.ts";
 import { type PacketNumberSpace, Space, SPACES } from "../packet-number.ts";
-import { type CongestionAlgorithm, CongestionController } from "./congestion-controller.ts";
-import { LatePackets } from "./late-packets.ts";
-import { Pacer } from "./pacer.ts";
-import { RoundTripTime } from "./round-trip-time.ts";
+import type { PathState } from "./path-state.ts";
+import type { RoundTripTime } from "./round-trip-time.ts";
 import { type SentPacket, SentPackets } from "./sent-packets.ts";
 import { SkippedNumbers } from "./skipped-numbers.ts";
 
@@ -17,8 +15,7 @@ export type { SentPacket } from "./sent-packets.ts";
 
 export interface RecoveryOptions {
   readonly role: Role;
-  readonly congestion: CongestionAlgorithm;
-  readonly mtu: number;
+  readonly path: PathState;
   readonly random: (length: number) => Buffer;
 }
 
@@ -55,14 +52,11 @@ const LATE_TIMEOUTS = 3;
 const UNUSED_PACKETS = 3;
 
 export class Recovery<P extends SentPacket = SentPacket> {
-  readonly rtt = new RoundTripTime();
   /** Probe timeouts since the last acknowledgement. */
   probeTimeouts = 0;
   readonly #isClient: boolean;
   readonly #spaces: readonly [SentPackets<P>, SentPackets<P>, SentPackets<P>];
-  readonly #congestion: CongestionController;
-  readonly #pacer: Pacer;
-  readonly #late = new LatePackets();
+  #path: PathState;
   #mtu: number;
   #maxAckDelay = DEFAULT_MAX_ACK_DELAY;
   #confirmed = false;
@@ -81,9 +75,8 @@ export class Recovery<P extends SentPacket = SentPacket> {
   constructor(options: RecoveryOptions) {
     this.#isClient = options.role === "client";
     this.#peerValidatedUs = !this.#isClient;
-    this.#mtu = options.mtu;
-    this.#congestion = new CongestionController(options.congestion, options.mtu);
-    this.#pacer = new Pacer(options.mtu);
+    this.#path = options.path;
+    this.#mtu = options.path.mtu.current;
     this.#spaces = [
       new SentPackets<P>(undefined),
       new SentPackets<P>(undefined),
@@ -92,19 +85,28 @@ export class Recovery<P extends SentPacket = SentPacket> {
     this.#setRate();
   }
 
+  get rtt(): RoundTripTime {
+    return this.#path.rtt;
+  }
+
+  /** Of the path at hand. */
+  get path(): PathState {
+    return this.#path;
+  }
+
   get bytesInFlight(): number {
     const [initial, handshake, application] = this.#spaces;
     return initial.bytesInFlight + handshake.bytesInFlight + application.bytesInFlight;
   }
 
   get congestionWindow(): number {
-    return this.#congestion.window;
+    return this.#path.congestion.window;
   }
 
   get congestionState(): CongestionState {
-    if (this.#congestion.inRecovery) return "recovery";
+    if (this.#path.congestion.inRecovery) return "recovery";
     if (this.#appLimited) return "application-limited";
-    return this.#congestion.inSlowStart ? "slow-start" : "congestion-avoidance";
+    return this.#path.congestion.inSlowStart ? "slow-start" : "congestion-avoidance";
   }
 
   get packetsLost(): LostPackets {
@@ -116,7 +118,7 @@ export class Recovery<P extends SentPacket = SentPacket> {
   }
 
   get minimumWindow(): number {
-    return this.#congestion.minimum;
+    return this.#path.congestion.minimum;
   }
 
   /** The number of the packet that is sent next in a space; the same until one is. */
@@ -133,8 +135,23 @@ export class Recovery<P extends SentPacket = SentPacket> {
 
   setMtu(mtu: number): void {
     this.#mtu = mtu;
-    this.#congestion.setMtu(mtu);
+    this.#path.congestion.setMtu(mtu);
     this.#setRate();
+  }
+
+  /** Another path is used from now on: its round-trip time, window and MTU count. */
+  changePath(path: PathState): void {
+    if (path === this.#path) return;
+    this.#path.mtu.pause();
+    this.#path = path;
+    this.#spaces[Space.application].leavePath();
+    this.probeTimeouts = 0;
+    this.setMtu(path.mtu.current);
+  }
+
+  /** Whether a packet went over the path at hand. */
+  isOfPath(packet: SentPacket): boolean {
+    return this.#spaces[packet.space].isOfPath(packet);
   }
 
   setPeerAckDelay(milliseconds: number): void {
@@ -163,12 +180,17 @@ export class Recovery<P extends SentPacket = SentPacket> {
 
   /** Bytes that window and pacer allow now, together. */
   sendAllowance(now: number): number {
-    return Math.max(0, Math.min(this.#congestion.window - this.bytesInFlight, this.#pacer.available(now, this.#mtu)));
+    return Math.max(
+      0,
+      Math.min(this.#path.congestion.window - this.bytesInFlight, this.#path.pacer.available(now, this.#mtu)),
+    );
   }
 
   /** When the pacer allows a datagram; undefined = the window does not, and time alone changes nothing. */
   pacingDeadline(): number | undefined {
-    return this.#congestion.window - this.bytesInFlight < this.#mtu ? undefined : this.#pacer.deadline(this.#mtu);
+    return this.#path.congestion.window - this.bytesInFlight < this.#mtu
+      ? undefined
+      : this.#path.pacer.deadline(this.#mtu);
   }
 
   /** Nothing was left to send, or flow control did not allow it: the window must not grow for what was not tried (RFC 9002 § 7.8). */
@@ -180,8 +202,8 @@ export class Recovery<P extends SentPacket = SentPacket> {
     this.#spaces[packet.space].add(packet);
     if (!packet.inFlight) return;
     this.#waitingSince = packet.sentAt;
-    this.#pacer.onSent(packet.size);
-    if (this.#congestion.window - this.bytesInFlight < this.#mtu || this.#pacer.tokens < this.#mtu) {
+    this.#path.pacer.onSent(packet.size);
+    if (this.#path.congestion.window - this.bytesInFlight < this.#mtu || this.#path.pacer.tokens < this.#mtu) {
       this.#appLimited = false;
     }
   }
@@ -200,7 +222,7 @@ export class Recovery<P extends SentPacket = SentPacket> {
     if (space === Space.application) this.#findSpurious(ack, now);
     const newest = acked[0];
     if (newest === undefined) return;
-    if (newest.packetNumber === ack.largest && hasAckEliciting(acked)) {
+    if (newest.packetNumber === ack.largest && sent.isOfPath(newest) && hasAckEliciting(acked)) {
       this.#sample(newest, this.#confirmed ? Math.min(ackDelay, this.#maxAckDelay) : ackDelay, now);
     }
     // A server may not be able to answer yet, whatever it acknowledged (RFC 9002 § 6.2.1).
@@ -208,7 +230,8 @@ export class Recovery<P extends SentPacket = SentPacket> {
     this.#waitingSince = now;
     this.#detectLost(sent, now);
     for (const packet of acked) {
-      this.#congestion.onAcked(packet.size, packet.sentAt, used, now, this.rtt.smoothed);
+      if (!sent.isOfPath(packet)) continue;
+      this.#path.congestion.onAcked(packet.size, packet.sentAt, used, now, this.rtt.smoothed);
     }
     this.#setRate();
     for (const packet of acked) sink.onAcked(packet);
@@ -251,43 +274,43 @@ export class Recovery<P extends SentPacket = SentPacket> {
 
   #isWindowUsed(): boolean {
     if (!this.#appLimited) return true;
-    const { window } = this.#congestion;
-    const unused = this.#congestion.inSlowStart ? window / 2 : UNUSED_PACKETS * this.#mtu;
+    const { window } = this.#path.congestion;
+    const unused = this.#path.congestion.inSlowStart ? window / 2 : UNUSED_PACKETS * this.#mtu;
     return window - this.bytesInFlight <= unused;
   }
 
   #sample(newest: P, ackDelay: number, now: number): void {
     const latest = Math.max(0, now - newest.sentAt);
     this.rtt.sample(latest, ackDelay, now);
-    this.#congestion.onRttSample(latest, newest.sentAt, now);
+    this.#path.congestion.onRttSample(latest, newest.sentAt, now);
   }
 
   #findSpurious(ack: AckFrame, now: number): void {
-    const late = this.#late;
+    const { late, congestion } = this.#path;
     late.forgetBefore(now - LATE_TIMEOUTS * this.rtt.probeTimeout(this.#maxAckDelay));
     const { largestAcked } = this.#spaces[Space.application];
-    late.onAck(ack, largestAcked, this.#congestion);
+    late.onAck(ack, largestAcked, congestion);
   }
 
   #detectLost(sent: SentPackets<P>, now: number): void {
     const { rtt } = this;
     const lost = this.#lost;
     const from = lost.length;
-    const delay = rtt.lossDelay(this.#late.timeThreshold);
+    const delay = rtt.lossDelay(this.#path.late.timeThreshold);
     const persistent = PERSISTENT_CONGESTION_THRESHOLD * rtt.probeTimeout(this.#maxAckDelay);
-    const { packetThreshold } = this.#late;
+    const { packetThreshold } = this.#path.late;
     const isPersistent = sent.detectLost(now, delay, packetThreshold, persistent, rtt.firstSampleAt, lost);
     for (let i = from; i < lost.length; i++) {
       const packet = lost[i] as P;
-      if (packet.probe === "mtu") continue;
-      const event = this.#congestion.onLost(packet.sentAt, now);
+      if (packet.probe === "mtu" || !sent.isOfPath(packet)) continue;
+      const event = this.#path.congestion.onLost(packet.sentAt, now);
       if (packet.space === Space.application) {
-        this.#late.add(packet.packetNumber, event, sent.largestAcked, now);
+        this.#path.late.add(packet.packetNumber, event, sent.largestAcked, now);
       }
     }
     if (!isPersistent) return;
-    this.#congestion.onPersistentCongestion();
-    this.#late.reset();
+    this.#path.congestion.onPersistentCongestion();
+    this.#path.late.reset();
     rtt.forgetMin();
   }
 
@@ -319,7 +342,7 @@ export class Recovery<P extends SentPacket = SentPacket> {
   }
 
   #setRate(): void {
-    this.#pacer.setRate(this.#congestion.window, this.rtt.smoothed, this.#congestion.inSlowStart);
+    this.#path.pacer.setRate(this.#path.congestion.window, this.rtt.smoothed, this.#path.congestion.inSlowStart);
   }
 }
 

@@ -41,6 +41,8 @@ export class SentPackets<P extends SentPacket> {
   #head = 0;
   /** When the first packet was sent of those that were lost with none acknowledged since. */
   #lossesSince: number | undefined = undefined;
+  /** The first packet of the path at hand. */
+  #pathStart = 0;
 
   constructor(skipped: SkippedNumbers | undefined) {
     this.#skipped = skipped;
@@ -117,7 +119,13 @@ export class SentPackets<P extends SentPacket> {
         if (packet.sentAt + delay <= now) this.lostByTime++;
         else this.lostByReordering++;
         lost.push(packet);
-        if (packet.ackEliciting && packet.probe !== "mtu" && since !== undefined && packet.sentAt > since) {
+        if (
+          packet.ackEliciting &&
+          packet.probe !== "mtu" &&
+          this.isOfPath(packet) &&
+          since !== undefined &&
+          packet.sentAt > since
+        ) {
           this.#lossesSince ??= packet.sentAt;
           if (packet.sentAt - this.#lossesSince > persistent) isPersistent = true;
         }
@@ -137,6 +145,18 @@ export class SentPackets<P extends SentPacket> {
     return undefined;
   }
 
+  /** Another path is used from now on: what is in flight is not in flight there. */
+  leavePath(): void {
+    this.#pathStart = this.next;
+    this.#lossesSince = undefined;
+    this.bytesInFlight = 0;
+  }
+
+  /** What becomes of others says nothing about the path at hand (RFC 9000 § 9.4). */
+  isOfPath(packet: SentPacket): boolean {
+    return packet.packetNumber >= this.#pathStart;
+  }
+
   /** Nobody will acknowledge what is in flight; numbers go on. */
   forget(): void {
     this.#slots = [];
@@ -149,7 +169,7 @@ export class SentPackets<P extends SentPacket> {
   }
 
   #left(packet: P): void {
-    this.bytesInFlight -= packet.size;
+    if (this.isOfPath(packet)) this.bytesInFlight -= packet.size;
     if (packet.ackEliciting) this.ackElicitingInFlight--;
   }
 

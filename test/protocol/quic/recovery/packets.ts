@@ -1,6 +1,7 @@
 /** Packets and ACK frames for tests of loss detection. */
 import type { AckFrame } from "../../../../src/protocol/quic/frames.ts";
 import { type PacketNumberSpace, Space } from "../../../../src/protocol/quic/packet-number.ts";
+import { PathState } from "../../../../src/protocol/quic/recovery/path-state.ts";
 import {
   Recovery,
   type RecoveryOptions,
@@ -31,7 +32,8 @@ export class Lab implements RecoverySink<SentPacket> {
   readonly lost: number[] = [];
 
   constructor(options: Partial<RecoveryOptions> = {}) {
-    this.recovery = new Recovery({ role: "server", congestion: "new-reno", mtu: MTU, random: noSkips, ...options });
+    const path = new PathState("new-reno", { initial: MTU });
+    this.recovery = new Recovery({ role: "server", path, random: noSkips, ...options });
   }
 
   onAcked(packet: SentPacket): void {

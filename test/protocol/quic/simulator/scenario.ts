@@ -3,6 +3,7 @@ import type { ConnectionOptions } from "../../../../src/protocol/quic/connection
 import type { SuiteName } from "../../../../src/protocol/quic/protection.ts";
 import type { TransportParameters } from "../../../../src/protocol/quic/transport-parameters.ts";
 
+import { CLIENT_ADDRESS } from "../pair.ts";
 import { type LinkOptions, PERFECT } from "./link.ts";
 import { Random } from "./random.ts";
 
@@ -40,8 +41,10 @@ export interface Scenario {
   /** When each side sends a DATAGRAM frame, of so many bytes. */
   readonly datagrams: readonly { readonly from: Side; readonly at: number; readonly size: number }[];
   readonly keyUpdates: readonly { readonly from: Side; readonly at: number }[];
-  /** When the client's address changes, as behind a NAT. */
-  readonly rebindAt: number | undefined;
+  /** When the client's address changes, as behind a NAT, or to another network. */
+  readonly moves: readonly { readonly at: number; readonly to: string }[];
+  /** What is sent to an address that it had before still comes to it. */
+  readonly oldAddressesLive: boolean;
   /** Who closes in the end. */
   readonly closer: Side;
 }
@@ -144,9 +147,13 @@ export function scenarioOf(seed: number): Scenario {
   const random = new Random(seed);
   const delay = random.logarithmic(0.5, 375);
   const seconds = random.chance(0.7) ? 0.5 : random.between(0.5, 10);
-  const rebindAt = random.chance(0.1) ? random.between(0, seconds * 1000) : undefined;
+  const moves = Array.from({ length: random.chance(0.15) ? random.integer(1, 4) : 0 }, () => ({
+    at: random.between(0, seconds * 1000),
+    // Another port, another host, or back again.
+    to: random.pick([CLIENT_ADDRESS, "192.0.2.1:2000", "192.0.2.1:3000", "198.51.100.7:1000", "203.0.113.9:4000"]),
+  }));
   // Where the server may send nothing more to the new address, and the client has nothing to say, only this helps.
-  const keepAlive = rebindAt === undefined ? {} : { keepAlive: random.between(100, 5_000) };
+  const keepAlive = moves.length === 0 ? {} : { keepAlive: random.between(100, 5_000) };
   const side = (): Side => random.pick(["client", "server"] as const);
   return {
     seed,
@@ -170,7 +177,8 @@ export function scenarioOf(seed: number): Scenario {
       at: random.between(0, seconds * 1000),
     })),
     closer: side(),
-    rebindAt,
+    moves,
+    oldAddressesLive: random.chance(0.3),
   };
 }
 
@@ -190,7 +198,8 @@ export function calm(changes: Partial<Scenario>): Scenario {
     streams: [],
     datagrams: [],
     keyUpdates: [],
-    rebindAt: undefined,
+    moves: [],
+    oldAddressesLive: false,
     closer: "client",
     ...changes,
   };

@@ -5,7 +5,7 @@
 import type { QuicConnection } from "../../../../src/protocol/quic/connection.ts";
 import { localParameters } from "../../../../src/protocol/quic/connection/local-parameters.ts";
 import type { TransportParameters } from "../../../../src/protocol/quic/transport-parameters.ts";
-import { Pair } from "../pair.ts";
+import { CLIENT_ADDRESS, Pair } from "../pair.ts";
 import { Auditor, type Told } from "./auditor.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Link } from "./link.ts";
@@ -59,8 +59,7 @@ export class World implements StreamHost {
   #stepsAtOnce = 0;
   #touched = false;
   #isClosing = false;
-  /** What the client sends comes from another address, and the server has not noticed. */
-  #isRebinding = false;
+  #clientAddress = CLIENT_ADDRESS;
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
@@ -176,7 +175,7 @@ export class World implements StreamHost {
   }
 
   #plan(): void {
-    const { streams, datagrams, keyUpdates, rebindAt } = this.#scenario;
+    const { streams, datagrams, keyUpdates, moves } = this.#scenario;
     for (const plan of streams) this.later(plan.at, () => this.#open(plan));
     for (const [number, { from, at, size }] of datagrams.entries()) {
       this.later(at, () => {
@@ -186,7 +185,7 @@ export class World implements StreamHost {
         this.touch();
       });
     }
-    if (rebindAt !== undefined) this.later(rebindAt, () => (this.#isRebinding = true));
+    for (const { at, to } of moves) this.later(at, () => (this.#clientAddress = to));
     for (const { from, at } of keyUpdates) this.later(at, () => void this.#connection(from).keyUpdate());
   }
 
@@ -263,22 +262,16 @@ export class World implements StreamHost {
     const auditor = this.#auditors[from];
     const told: Told = auditor.onSent(datagram);
     const to = this.#connection(from === "client" ? "server" : "client");
-    const isFromNewAddress = from === "client" && this.#isRebinding;
+    // Servers have one address, of which nobody takes note.
+    const address = from === "client" ? this.#clientAddress : "";
+    const { sendAddress } = this.#pair.server;
+    if (from === "server" && sendAddress !== this.#clientAddress && !this.#scenario.oldAddressesLive) return;
     for (const { at, bytes } of this.#links[from].send(datagram, this.#now)) {
       this.#events.add(at, () => {
         auditor.onArrived(told, bytes.length);
-        const { largestReceived } = to;
-        to.receive(bytes, this.#now);
-        // Only what is newer than all that came before moves the connection (RFC 9000 § 9.3).
-        if (isFromNewAddress && to.largestReceived > largestReceived) this.#rebind(bytes.length);
+        to.receive(bytes, this.#now, address);
       });
     }
-  }
-
-  #rebind(size: number): void {
-    if (!this.#isRebinding) return;
-    this.#isRebinding = false;
-    this.#pair.server.onPeerAddressChanged(size, this.#now);
   }
 
   #next(): number | undefined {
