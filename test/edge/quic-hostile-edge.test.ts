@@ -32,11 +32,14 @@ interface Peers {
   readonly budget: { readonly held: number };
   /** Opens a stream; what becomes of it is told. */
   readonly open: (bidirectional: boolean) => Opened;
+  /** Sends UDP datagrams without a byte. */
+  readonly sendEmpty: (count: number) => void;
 }
 
 async function start(): Promise<Peers> {
   const socket = await openServerSocket("127.0.0.1", 0);
   let pump: QuicPump | undefined;
+  let clientPort = 0;
   const endpoint = new ServerEndpoint({
     tls: {
       alpn: ["argotunnel"],
@@ -47,8 +50,9 @@ async function start(): Promise<Peers> {
     secret: randomBytes(32),
     accept: () => ({ onHandshakeComplete() {}, onStream() {}, onDatagram() {}, onClosed() {} }),
   });
-  const server = new QuicServerSocket(socket, endpoint, (accepted) => {
+  const server = new QuicServerSocket(socket, endpoint, (accepted, address) => {
     pump = accepted;
+    clientPort = Number(address.slice(address.lastIndexOf(":") + 1));
   });
   closers.push(() => server.close(0));
   const budget = createMemoryBudget(BUDGET);
@@ -67,6 +71,9 @@ async function start(): Promise<Peers> {
   return {
     client,
     budget,
+    sendEmpty(count) {
+      for (let n = 0; n < count; n++) socket.send(Buffer.alloc(0), clientPort, "127.0.0.1");
+    },
     open(bidirectional) {
       const stream = pump?.connection.openStream(bidirectional);
       if (stream === undefined) throw new Error("no credit for a stream");
@@ -148,4 +155,21 @@ it("breaks off what does not begin as a stream, and stops one-way streams", asyn
   tooLong.stream.reset(0);
   tooLong.say(Buffer.alloc(0), false);
   await expect.poll(() => client.openStreams).toBe(0);
+});
+
+it("is not stalled, closed or kept busy by UDP datagrams without a byte (CVE-2026-11352 of curl)", async () => {
+  const { client, open, sendEmpty } = await start();
+  const asked = new Promise<string>((resolve) => {
+    client.onRequest = (request) => {
+      if (request.kind !== "http") return;
+      request.stream.respond({ status: 200, headers: [], contentLength: 0, source: "origin" }, true);
+      resolve(request.path);
+    };
+  });
+  sendEmpty(2_000);
+  const between = open(true);
+  between.say(headOf(10), true);
+  sendEmpty(2_000);
+  expect(await asked).toBe("/");
+  await expect.poll(() => between.events).toContain("end");
 });
