@@ -34,8 +34,10 @@ type Command = readonly [program: string, ...args: string[]];
 export const FILES = ["token", "config.yml", "underpass.toml"] as const;
 
 export function placeOf(host: ServiceHost, home: string, name: string | undefined): Place {
-  if (name !== undefined && !/^[A-Za-z0-9][\w-]{0,60}$/.test(name)) {
-    throw new ServiceError(`--name: found "${name.slice(0, 80)}"; letters, digits, - and _ would be right`);
+  if (name !== undefined && (name === "token" || !/^[A-Za-z0-9][\w-]{0,60}$/.test(name))) {
+    throw new ServiceError(
+      `--name: found "${name.slice(0, 80)}"; letters, digits, - and _ would be right, but for the word token`,
+    );
   }
   const service = name === undefined ? "underpass" : `underpass-${name}`;
   const scope = host.uid === 0 ? "system" : "user";

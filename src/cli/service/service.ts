@@ -139,7 +139,7 @@ async function filesOf(
           gracePeriodMs: plan.gracePeriodMs,
           credentials,
           dynamicUser: handsOver && isReachable && plan.config?.secret !== true,
-          needsHome: command.some((part) => /(?:^|=)\/(?:home|root)\//.test(part)),
+          needsHome: command.some((part) => host.isInHome(part.replace(/^--[^=]*=/, ""))),
         })
       : launchdPlist({ label: place.service, command, logs: place.logs, gracePeriodMs: plan.gracePeriodMs });
   files.push({ path: place.definition, text: definition, mode: 0o644 });

@@ -9,13 +9,14 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { readCommandLine } from "../../../src/cli/flags.ts";
-import { isPublic, type ServiceHost, thisHost } from "../../../src/cli/service/host.ts";
+import { isPublic, lastingPath, type ServiceHost, thisHost } from "../../../src/cli/service/host.ts";
 import { service } from "../../../src/cli/service/service.ts";
 import { Scrubber } from "../../../src/proxy/ingress/redact.ts";
 import { makeCredentials } from "../../config/make-credentials.ts";
@@ -50,6 +51,7 @@ async function run(args: readonly string[], { env = {}, fails, version = 252, ..
     script: "/usr/lib/node_modules/underpass/dist/cli/main.js",
     hasProgram: () => true,
     isPublic: () => true,
+    isInHome: (path) => path.startsWith("/root/"),
     run: async (program, words) => {
       if (words[0] === "--version") return { status: 0, output: `systemd ${version} (${version}.1)` };
       commands.push([program, ...words].join(" "));
@@ -228,6 +230,7 @@ describe("a service of the machine under systemd", () => {
     expect((await run(["install"])).error).toContain("no tunnel to run");
     expect((await run(["install", made.token, "--retries", "many"])).error).toContain("--retries");
     expect((await run(["install", made.token, "--name", "../x"])).error).toContain("letters, digits");
+    expect((await run(["install", made.token, "--name", "token"])).error).toContain("but for the word token");
     expect((await run(["start"])).error).toContain("service install [TOKEN], service uninstall");
     expect(everything()).toEqual([]);
   });
@@ -293,6 +296,16 @@ describe("other machines", () => {
     expect(host.hasProgram("no-such-program")).toBe(false);
     expect(isPublic("/bin/sh")).toBe(true);
     expect(isPublic(write("mine", "x"))).toBe(false);
+  });
+
+  it("a program is named by the link in PATH, which an update leaves alone", () => {
+    const real = write("Cellar/1.2.3/node", "", 0o755);
+    mkdirSync(at("/bin"));
+    symlinkSync(real, at("/bin/node"));
+    expect(lastingPath(real, ["/nowhere", at("/bin")], "node")).toBe(at("/bin/node"));
+    expect(lastingPath(real, ["/nowhere"], "node")).toBe(real);
+    chmodSync(base, 0o700);
+    expect(isPublic(at("/bin/node"))).toBe(false);
   });
 
   it("the command knows it", async () => {
