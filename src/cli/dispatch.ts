@@ -244,8 +244,10 @@ async function report(error: unknown, args: readonly string[], io: CliIo, scrubb
     return 1;
   }
   if (error instanceof UsageError) {
-    const isTunnel = readCommandLine(args, scrubber).words[0] === "tunnel";
-    print(`underpass: ${error.message}\nSee 'underpass ${isTunnel ? "tunnel run" : "run"} --help'.\n`);
+    const [command = "run"] = readCommandLine(args, scrubber).words;
+    const isTunnel = command === "tunnel";
+    const help = isTunnel ? "tunnel run" : command === "service" ? "service" : "run";
+    print(`underpass: ${error.message}\nSee 'underpass ${help} --help'.\n`);
     return isTunnel ? USAGE_STATUS : 1;
   }
   const level = readCommandLine(args, scrubber).layer.get("loglevel")?.value ?? io.env["TUNNEL_LOGLEVEL"];

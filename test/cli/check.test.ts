@@ -128,6 +128,14 @@ describe("underpass check", () => {
     expect(io.stdout.text).toMatch(/^Cloudflare's edge is reached over QUIC, but 1 check has failed\.\n$/m);
   });
 
+  it("tells who is in a container that localhost is the container itself", async () => {
+    const table = async (url: string, env = {}) => (await cli(["check", ...reach, "--url", url], env)).io.stdout.text;
+    const hint = "localhost is the container itself";
+    expect(await table("http://localhost:1", { container: "podman" })).toContain(hint);
+    expect(await table("http://127.0.0.1:1", { container: "podman" })).toContain(hint);
+    expect(await table("http://localhost.invalid:1", { container: "podman" })).not.toContain(hint);
+  });
+
   it("takes no argument, and only its own switches", async () => {
     expect((await cli(["check", "now"])).io.stderr.text).toContain("check takes no argument");
     expect((await cli(["check", "--short"])).status).toBe(1);

@@ -1,4 +1,5 @@
 /** The services that requests go to, reached as the tunnel reaches them. */
+import { isContainer } from "../../../config/container.ts";
 import { serviceOf } from "../../../config/service.ts";
 import { remedyOf } from "../../../error-catalogue.ts";
 import type { IngressRule, Service } from "../../../types.ts";
@@ -51,9 +52,18 @@ export async function checkOrigins(plan: CheckPlan, peers: CheckPeers): Promise<
         return await peers.origin(origin, signal);
       } catch (error) {
         const action = remedyOf(error) ?? "start the service, or correct its address";
-        return { status: "failed", details: messageOf(error), action };
+        const hint = isLoopback(origin.service) && isContainer(plan.environment) ? OWN_LOOPBACK : "";
+        return { status: "failed", details: messageOf(error), action: `${action}${hint}` };
       }
     }),
   );
   return Promise.all(rows);
+}
+
+/** What whoever moves a tunnel into a container meets first. */
+const OWN_LOOPBACK =
+  "; inside a container, localhost is the container itself (in Kubernetes, the pod): the name of the service's container, or host.docker.internal, would lead out";
+
+function isLoopback(service: string): boolean {
+  return /\/\/(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::|$)/.test(service);
 }
