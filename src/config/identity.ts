@@ -4,7 +4,7 @@ import { CredentialsError, parseCredentials } from "./credentials.ts";
 import { expandHome, findCredentials } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
 import type { MergedSettings } from "./merged.ts";
-import { ConfigError } from "./problem.ts";
+import { ConfigError, type ConfigProblem } from "./problem.ts";
 import { exposureOf, readSecretFile } from "./secret-file.ts";
 import type { Setting } from "./settings.ts";
 import { parseToken } from "./token.ts";
@@ -100,6 +100,20 @@ export function hintOnToken(settings: MergedSettings): readonly string[] {
   if (given === undefined || given.value === "") return [];
   return [
     "--token can be read in the list of processes by every user of this machine: --token-file, or TUNNEL_TOKEN, keeps it out",
+  ];
+}
+
+/** What is at odds about where secrets are read. */
+export function checkStdin(settings: MergedSettings): readonly ConfigProblem[] {
+  const control = settings.get("stdin-control");
+  const taken = ["token-file", "credentials-file", "service-token-file"]
+    .map((name) => settings.get(name))
+    .filter((setting) => setting?.value === "-" || setting?.value === "fd:0" || setting?.value === "/dev/stdin");
+  const where = taken.map((setting) => setting?.where).join(", ");
+  if (taken.length > 1) return [{ where, text: "stdin holds one of them; a file for the others would be right" }];
+  if (taken.length === 0 || control?.value !== true) return [];
+  return [
+    { where, text: `stdin can't hold a secret and take commands (${control.where}); a file or fd:3 would be right` },
   ];
 }
 

@@ -20,7 +20,7 @@ import { readErrorPage } from "./error-page.ts";
 import { expandHome } from "./files.ts";
 import { readHealthCheck } from "./health-check.ts";
 import { parseHostname } from "./hostname.ts";
-import { findCredentialsOf, findTokenSource, hintOnToken, UsageError } from "./identity.ts";
+import { checkStdin, findCredentialsOf, findTokenSource, hintOnToken, UsageError } from "./identity.ts";
 import { namesService, planIngress, type PlannedIngress } from "./ingress.ts";
 import type { Environment } from "./interpolate.ts";
 import { limitFlows } from "./limit-flows.ts";
@@ -52,7 +52,7 @@ export interface Plan {
 export function planTunnel(request: PlanRequest): Plan {
   const { settings, env } = request;
   const statuses = checkStatuses(settings);
-  const findings: Findings = { problems: [...statuses.problems], warnings: [] };
+  const findings: Findings = { problems: [...statuses.problems, ...checkStdin(settings)], warnings: [] };
   const mode = chooseMode(request, findings.warnings);
   const config = {
     ...defaultTunnelConfig,

@@ -152,6 +152,19 @@ describe("stdin and descriptors", () => {
     expect(await running).toMatchObject({ status: 0, tunnel: undefined });
   });
 
+  it("stdin holds one thing", () => {
+    const run = (...args: string[]) =>
+      spawnSync(process.execPath, [cliPath, "run", "--token-file", "-", ...args], {
+        input: made.token,
+        env: { HOME: "/nonexistent", PATH: process.env["PATH"] },
+        encoding: "utf8",
+      });
+    expect(run("--stdin-control").stderr).toContain("stdin can't hold a secret and take commands (--stdin-control)");
+    const two = run("--service-token-file", "-");
+    expect(two.stderr).toContain("--token-file, --service-token-file: stdin holds one of them");
+    expect(two.status).toBe(1);
+  });
+
   it("a pipe that takes its time is waited for", async () => {
     const child = spawn(process.execPath, [cliPath, "config", "check", "--token-file", "-"], {
       env: { HOME: "/nonexistent", PATH: process.env["PATH"], TUNNEL_URL: "http://localhost:1" },
