@@ -251,17 +251,28 @@ describe("§ 9.3.2: a path that is not validated in time", () => {
     expect(pair.server.addressValidated).toBe(true);
     expect(followed(pair)).toBe(CLIENT_ADDRESS);
   });
+
+  it("lets the one that was validated be returned to at once, however many others came in between", () => {
+    const pair = new Pair().connect();
+    for (let n = 0; n < 10; n++) sayFrom(pair, `203.0.113.${n}:1`);
+    sayFrom(pair, CLIENT_ADDRESS);
+    expect(pair.server.addressValidated).toBe(true);
+    expect(followed(pair)).toBe(CLIENT_ADDRESS);
+  });
 });
 
 describe("§ 9.3.3: someone off the path forwards a client's packets from another address", () => {
   it("both paths are challenged", () => {
     const pair = new Pair().connect();
     sayFrom(pair, ELSEWHERE, () => void pair.client.sendDatagram(Buffer.alloc(400)));
-    expect([...sentTo(pair).keys()].sort()).toEqual([CLIENT_ADDRESS, ELSEWHERE]);
+    const sent = sentTo(pair);
+    expect([...sent.keys()].sort()).toEqual([CLIENT_ADDRESS, ELSEWHERE]);
     expect(pair.server.stats.framesSent[0x1a]).toBe(2);
+    // What goes over the other path takes no room from the followed one.
+    expect(pair.server.stats.bytesInFlight).toBe(sent.get(ELSEWHERE));
   });
 
-  it("the client's answer does not only probe, and so leads back to where it is", () => {
+  it("the client's answer does not only probe, as it acknowledges the challenge, and so leads back to where it is", () => {
     const pair = new Pair().connect();
     sayFrom(pair, ELSEWHERE);
     pair.run(200);
@@ -288,21 +299,52 @@ describe("§ 9.4: what was measured of the old path", () => {
     expect(pair.server.stats.rtt).toBeCloseTo(rtt, 0);
   });
 
-  it("is not taught by what went the old way", () => {
+  it.each([
+    ["arrives", 0],
+    ["is lost", 40],
+  ])("is not taught by what went the old way, and %s", (_, lost) => {
     const pair = warm();
-    pair.server.openStream(true)?.write(Buffer.alloc(100_000), false);
+    pair.server.openStream(true)?.write(Buffer.alloc(2_000_000), false);
     const kept = pair.server.send(pair.now).map((datagram) => Buffer.from(datagram));
+    expect(kept.length).toBeGreaterThan(45);
     sayFrom(pair, ELSEWHERE);
-    const before = pair.server.stats;
-    for (const datagram of kept) pair.client.receive(datagram, pair.now);
+    const { rtt, congestionWindow, mtu, packetsLost } = pair.server.stats;
+    pair.now += 1;
+    for (const datagram of kept.slice(lost)) pair.client.receive(datagram, pair.now);
+    pair.now += 30;
     sayFrom(pair, ELSEWHERE);
-    const { rtt, congestionWindow, mtu, bytesInFlight } = pair.server.stats;
-    expect({ rtt, congestionWindow, mtu }).toEqual({
-      rtt: before.rtt,
-      congestionWindow: before.congestionWindow,
-      mtu: before.mtu,
+    expect(pair.server.stats).toMatchObject({ rtt, congestionWindow, mtu, bytesInFlight: 0 });
+    expect(pair.server.stats.packetsLost.reordering > packetsLost.reordering).toBe(lost > 0);
+  });
+
+  it("is not taught by a probe of its MTU, which is tried again by who comes back", () => {
+    let probe: Buffer | undefined;
+    const pair = new Pair({
+      link: (datagram, fromClient) => {
+        if (fromClient || datagram.length <= 1200 || probe !== undefined) return datagram;
+        probe = datagram;
+        return undefined;
+      },
     });
-    expect(bytesInFlight).toBeGreaterThanOrEqual(0);
+    pair.run(1_000, () => probe !== undefined && pair.atClient.confirmed);
+    sayFrom(pair, ELSEWHERE);
+    pair.client.receive(probe as Buffer, pair.now);
+    pair.now += 30;
+    sayFrom(pair, ELSEWHERE);
+    expect(pair.server.stats.mtu).toBe(1200);
+    sayFrom(pair, CLIENT_ADDRESS);
+    pair.run(3_000);
+    expect(pair.server.stats.mtu).toBeGreaterThan(1400);
+  });
+
+  it("is not what the client itself takes at most", () => {
+    const pair = new Pair({ clientParameters: { maxUdpPayloadSize: 1300 } }).connect();
+    pair.clientAddress = ELSEWHERE;
+    pair.client.ping();
+    pair.server.openStream(true)?.write(Buffer.alloc(200_000), true);
+    pair.run(3_000);
+    expect(followed(pair)).toBe(ELSEWHERE);
+    expect(pair.server.stats.mtu).toBe(1300);
   });
 
   it("is found out about the new one", () => {

@@ -84,20 +84,15 @@ export class Path {
     return challenge === undefined || challenge.sent >= MAX_PATH_CHALLENGES ? undefined : challenge.at;
   }
 
-  /** The peer has challenged us. */
-  get owesResponse(): boolean {
-    return this.#responses.length > 0;
-  }
-
   /** Nothing is asked or to be answered here. */
   get isDone(): boolean {
-    return this.#challenge === undefined && !this.owesResponse;
+    return this.#challenge === undefined && this.#responses.length === 0;
   }
 
   /** Whether a frame of this path waits: its datagram is filled up to 1200 bytes, to prove that they pass (§ 8.2.1). */
   wants(now: number): boolean {
     const at = this.challengeDeadline();
-    return this.owesResponse || (at !== undefined && now >= at);
+    return this.#responses.length > 0 || (at !== undefined && now >= at);
   }
 
   write(writer: FrameWriter, now: number, pto: number): void {

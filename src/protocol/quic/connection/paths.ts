@@ -63,11 +63,6 @@ export class Paths {
     this.#arrival.onReceived(bytes);
   }
 
-  /** What follows came earlier, and waited: nobody knows any more from where. */
-  forgetArrival(): void {
-    this.#arrival = this.#current;
-  }
-
   /** It is answered over the path that it came over (§ 8.2.2). */
   onChallenge(data: Buffer): void {
     this.#arrival.onChallenge(data);

@@ -209,7 +209,6 @@ export class Receiver {
       if (!ready && !core.keys.isDiscarded(space)) continue;
       for (const packet of this.#undecryptable.take(space)) {
         if (core.ended) return;
-        core.paths.forgetArrival();
         this.#packets(packet, 0);
       }
     }

@@ -249,10 +249,7 @@ export class Sender {
     const core = this.#core;
     if (!core.path.wants(core.now)) return;
     this.#provesPath = true;
-    const { owesResponse } = core.path;
     core.path.write(writer, core.now, core.pto());
-    // An answer alone only probes, and would leave the peer with whoever else forwards our packets (RFC 9000 § 9.3.3).
-    if (owesResponse) writer.ping();
   }
 
   #writeApplication(writer: FrameWriter, record: PacketRecord): void {

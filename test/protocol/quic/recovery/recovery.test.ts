@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { TransportError, TransportErrorCode } from "../../../../src/protocol/quic/errors.ts";
 import { FIRST_SKIP_PERIOD, MAX_PROBE_TIMEOUT, MAX_REORDERING } from "../../../../src/protocol/quic/limits.ts";
 import { Space } from "../../../../src/protocol/quic/packet-number.ts";
+import { PathState } from "../../../../src/protocol/quic/recovery/path-state.ts";
 import { Lab, MTU } from "./packets.ts";
 
 /** A server whose handshake is confirmed: 1-RTT packets have a probe timeout. */
@@ -364,4 +365,26 @@ it("keeps its books over a long life with losses in it", () => {
   expect(lab.recovery.bytesInFlight).toBe(0);
   expect(lab.acked.length + lab.lost.length).toBe(500 * 20 + 4);
   expect(new Set([...lab.acked, ...lab.lost]).size).toBe(500 * 20 + 4);
+});
+
+it("another path's window grows by what went over it alone (RFC 9000 § 9.4), and the old one is found again as it was left", () => {
+  const lab = confirmed();
+  lab.roundTrip(100);
+  const old = lab.recovery.path;
+  const before = lab.sendMany(10);
+  const { congestionWindow } = lab.recovery;
+  const path = new PathState("new-reno", { initial: MTU });
+  lab.recovery.changePath(path);
+  expect(lab.recovery).toMatchObject({ bytesInFlight: 0, congestionWindow: 10 * MTU });
+  const after = lab.sendMany(10);
+  lab.now += 50;
+  lab.ackEach(before);
+  expect(lab.recovery).toMatchObject({ bytesInFlight: 10 * MTU, congestionWindow: 10 * MTU });
+  expect(lab.recovery.rtt.firstSampleAt).toBeUndefined();
+  lab.ackEach(after);
+  expect(lab.recovery).toMatchObject({ bytesInFlight: 0, congestionWindow: 20 * MTU });
+  expect(lab.recovery.rtt.smoothed).toBe(50);
+  lab.recovery.changePath(old);
+  expect(lab.recovery).toMatchObject({ congestionWindow });
+  expect(lab.recovery.rtt.smoothed).toBe(100);
 });
