@@ -28,8 +28,8 @@ Flags:
   --accept-any-token     registers tunnels that this edge did not issue too
   --local-config         tells connectors that their tunnel is locally managed
   --certificate KIND     valid, expired, wrong-name or untrusted (default valid)
-  --fault KIND[:TIMES]   makes something go wrong; may be repeated. Of connections: close-at-accept, no-preface,
-                         no-control-stream, malformed; of registrations: refuse, refuse-retry, duplicate, unauthorized,
+  --fault KIND[:TIMES]   makes something go wrong; may be repeated. Of connections: close-at-accept, hold-at-accept,
+                         no-preface, no-control-stream, malformed; of registrations: refuse, refuse-retry, duplicate, unauthorized,
                          exception, never-answer, uuid-length, unknown-result, end-control-stream,
                          reset-control-stream, drop; of registered connections: drop-after-5s, goaway, freeze,
                          end-control-after, reset-control-after; of the quick-tunnel API: rate-limit, error-1015,
@@ -38,6 +38,7 @@ Flags:
 
 const FAULTS: Readonly<Record<string, Fault>> = {
   "close-at-accept": { kind: "close-at-accept" },
+  "hold-at-accept": { kind: "hold-at-accept" },
   "no-preface": { kind: "no-preface" },
   "no-control-stream": { kind: "no-control-stream" },
   malformed: { kind: "malformed" },

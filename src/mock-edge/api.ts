@@ -16,6 +16,8 @@ import type { VisitorStream } from "./visitor-stream.ts";
 export interface MockEdgeOptions {
   /** Default 127.0.0.1. */
   readonly host?: string;
+  /** Where connectors dial, all on one port: at least one address; default: `host`. */
+  readonly edgeHosts?: readonly string[];
   /** What connectors may come by; default both, on one port number. */
   readonly protocols?: readonly EdgeProtocol[];
   /** Where connectors dial; default: a free port. */
@@ -42,6 +44,8 @@ export interface MockEdgeOptions {
   readonly certificate?: CertificateKind;
   /** Highest TLS version; default TLSv1.3. */
   readonly maxTlsVersion?: "TLSv1.2" | "TLSv1.3";
+  /** Told of each visitor of the public listener, and of the connection that takes it; undefined where none does. */
+  readonly onVisit?: (request: StreamRequest, connection: Connection | undefined) => void;
   /** Default: silent. */
   readonly logger?: Logger;
 }
@@ -110,6 +114,10 @@ export interface MockEdge extends AsyncDisposable {
   dropConnections(filter?: ConnectionFilter): void;
   /** Loses every UDP datagram, both ways, as a network that forbids them does; or no longer. */
   blockUdp(blocked: boolean): void;
+  /** Ends what listens for connectors on the host, with all its connections, as a machine of the edge does that is restarted. */
+  stopListening(host: string): Promise<void>;
+  /** Listens there again, on the same port: what still comes to connections of before is answered by a TCP or stateless reset. */
+  listenAgain(host: string): Promise<void>;
   /** The certificate of the connections that come from now on. */
   useCertificate(kind: CertificateKind): void;
 

@@ -58,6 +58,8 @@ export interface Carrier {
   readonly protocol: EdgeProtocol;
   /** `ip:port` of the connector's end. */
   readonly remoteAddress: string;
+  /** Where it dialled: one of the edge's hosts. */
+  readonly host: string;
   readonly tlsVersion: string;
   /** How many streams the connector takes now. */
   readonly availableStreams: number;
@@ -80,4 +82,6 @@ export interface Carrier {
   close(): void;
   /** Gone at once: TCP is closed, QUIC falls silent. */
   drop(): void;
+  /** Gone at once, and the connector is told so: TCP is reset, QUIC answers with stateless resets. */
+  reset(): void;
 }

@@ -88,6 +88,11 @@ export class Connection {
     return this.#carrier.remoteAddress;
   }
 
+  /** Which of the edge's hosts the connector dialled. */
+  get host(): string {
+    return this.#carrier.host;
+  }
+
   get tlsVersion(): string {
     return this.#carrier.tlsVersion;
   }
@@ -189,6 +194,11 @@ export class Connection {
   /** Closes TCP at once. */
   drop(): void {
     this.#carrier.drop();
+  }
+
+  /** Resets TCP; over QUIC each further packet is answered by a stateless reset. */
+  reset(): void {
+    this.#carrier.reset();
   }
 
   #become(state: ConnectionState): void {

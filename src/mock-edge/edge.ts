@@ -11,9 +11,9 @@ import { createAuthority, type Leaf } from "./ca.ts";
 import type { Carrier, CarrierHandlers, StreamRequest } from "./carrier.ts";
 import { type CertificateKind, certificate, EDGE_NAMES } from "./certificates.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
-import { type ConnectorListeners, listenForConnectors } from "./connector-listeners.ts";
+import { ConnectorListeners } from "./connector-listeners.ts";
 import { type Fault, FaultPlan, type FaultScope } from "./faults.ts";
-import { Http2Carrier } from "./http2-carrier.ts";
+import { type Http2Accepted, Http2Carrier } from "./http2-carrier.ts";
 import { type Listening, listen } from "./listen.ts";
 import { ping, type PingAnswer, type PingOptions } from "./ping.ts";
 import type { UdpSessionOptions } from "./private-network.ts";
@@ -47,6 +47,11 @@ function urlHost(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
 }
 
+/** Both ends of a TCP connection. */
+function wayOf({ localAddress, localPort, remoteAddress, remotePort }: Socket): string {
+  return `${localAddress} ${localPort} ${remoteAddress} ${remotePort}`;
+}
+
 function matches(connection: Connection, filter: ConnectionFilter): boolean {
   const { registration } = connection;
   return (
@@ -69,6 +74,8 @@ class Edge implements MockEdge {
   readonly #quickFaults: QuickFault[] = [];
   readonly #waiters = new Waiters();
   readonly #tlsServer: tls.Server;
+  /** TCP connections, by the addresses of both ends: Node hands out the TLS socket without the one below it. */
+  readonly #accepted = new Map<string, Http2Accepted>();
   readonly #connectionHost: ConnectionHost;
   #leaf!: Leaf;
   #listeners: Listeners | undefined;
@@ -95,7 +102,8 @@ class Edge implements MockEdge {
   }
 
   get edgeAddress(): string {
-    return `${urlHost(this.#options.host ?? "127.0.0.1")}:${this.#listening.connectors.port}`;
+    const { host = "127.0.0.1", edgeHosts = [host] } = this.#options;
+    return `${urlHost(edgeHosts[0] ?? host)}:${this.#listening.connectors.port}`;
   }
 
   get publicUrl(): string {
@@ -116,10 +124,19 @@ class Edge implements MockEdge {
 
   async start(): Promise<void> {
     const { host = "127.0.0.1", edgePort = 0, publicPort = 0, quickPort = 0 } = this.#options;
-    const { protocols = ["http2", "quic"] } = this.#options;
+    const { edgeHosts: hosts = [host], protocols = ["http2", "quic"] } = this.#options;
+    const connectors = new ConnectorListeners({
+      hosts,
+      port: edgePort,
+      protocols,
+      certificate: () => this.#leaf,
+      onSocket: (socket, at) => this.#onSocket(socket, at),
+      onQuic: (carrier) => this.#onCarrier((handlers) => carrier.carry(handlers)),
+    });
     const visitors = createPublicListener({
       location: this.#location,
       route: (authority) => this.#router.route(authority),
+      onVisit: this.#options.onVisit ?? (() => {}),
       logger: this.#logger,
     });
     const quick = createQuickService(
@@ -127,23 +144,17 @@ class Edge implements MockEdge {
       () => this.#tunnels.issueQuick(),
     );
     const started = await Promise.allSettled([
-      listenForConnectors({
-        host,
-        port: edgePort,
-        protocols,
-        certificate: () => this.#leaf,
-        onSocket: (socket) => this.#onSocket(socket),
-        onQuic: (carrier) => this.#onCarrier((handlers) => carrier.carry(handlers)),
-      }),
+      connectors.open(),
       listen(visitors, host, publicPort),
       listen(quick, host, quickPort),
     ]);
-    const [connectors, open, api] = started;
-    if (connectors.status === "fulfilled" && open.status === "fulfilled" && api.status === "fulfilled") {
-      this.#listeners = { connectors: connectors.value, visitors: open.value, quick: api.value };
+    const [dialled, open, api] = started;
+    if (dialled.status === "fulfilled" && open.status === "fulfilled" && api.status === "fulfilled") {
+      this.#listeners = { connectors, visitors: open.value, quick: api.value };
       return;
     }
-    for (const result of started) if (result.status === "fulfilled") await result.value.close();
+    await connectors.close();
+    for (const result of [open, api]) if (result.status === "fulfilled") await result.value.close();
     for (const result of started) if (result.status === "rejected") throw result.reason;
   }
 
@@ -198,6 +209,16 @@ class Edge implements MockEdge {
 
   blockUdp(blocked: boolean): void {
     this.#listening.connectors.blockUdp(blocked);
+  }
+
+  async stopListening(host: string): Promise<void> {
+    const cut = this.connections.filter((connection) => connection.host === host);
+    await this.#listening.connectors.stop(host);
+    await Promise.all(cut.map(({ closed }) => closed));
+  }
+
+  async listenAgain(host: string): Promise<void> {
+    await this.#listening.connectors.listen(host);
   }
 
   async pushConfiguration(version: number, config: unknown, filter: ConnectionFilter = {}): Promise<PushResult[]> {
@@ -279,14 +300,25 @@ class Edge implements MockEdge {
     );
   }
 
-  #onSocket(socket: Socket): void {
+  #onSocket(socket: Socket, host: string): void {
     socket.on("error", () => {});
-    if (this.#faults.accept() === undefined) this.#tlsServer.emit("connection", socket);
-    else socket.destroy();
+    const fault = this.#faults.accept();
+    if (fault?.kind === "close-at-accept") socket.destroy();
+    if (fault !== undefined) return;
+    const way = wayOf(socket);
+    this.#accepted.set(way, { host, tcp: socket });
+    socket.once("close", () => this.#accepted.delete(way));
+    this.#tlsServer.emit("connection", socket);
   }
 
   #onConnection(socket: TLSSocket): void {
     socket.on("error", () => {});
+    const accepted = this.#accepted.get(wayOf(socket));
+    if (accepted === undefined) {
+      // Gone meanwhile.
+      socket.destroy();
+      return;
+    }
     const fault = this.#faults.handshake();
     if (fault?.kind === "raw") {
       fault.serve(socket);
@@ -295,7 +327,7 @@ class Edge implements MockEdge {
       socket.resume();
     } else {
       const options = this.#http2Options;
-      this.#onCarrier((handlers) => new Http2Carrier(socket, options, EDGE_NAME, handlers));
+      this.#onCarrier((handlers) => new Http2Carrier(socket, accepted, options, EDGE_NAME, handlers));
     }
   }
 

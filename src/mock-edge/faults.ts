@@ -2,10 +2,12 @@
 import type { Duplex } from "node:stream";
 import type { ByteChannel } from "../types.ts";
 
-/** When the connector's TCP connection has come: closes it before any TLS. */
-export interface AcceptFault {
-  readonly kind: "close-at-accept";
-}
+/** When the connector's TCP connection has come. */
+export type AcceptFault =
+  /** Closes it before any TLS. */
+  | { readonly kind: "close-at-accept" }
+  /** Keeps it without reading or writing a byte. */
+  | { readonly kind: "hold-at-accept" };
 
 /** When the TLS handshake is done. */
 export type HandshakeFault =
@@ -63,6 +65,7 @@ type Phase = "accept" | "handshake" | "control" | "registration" | "connection";
 
 const PHASES: Record<Fault["kind"], Phase> = {
   "close-at-accept": "accept",
+  "hold-at-accept": "accept",
   "no-preface": "handshake",
   raw: "handshake",
   "no-control-stream": "control",

@@ -1,4 +1,5 @@
 /** A TLS socket with the edge's side of HTTP/2 on it: moves bytes and time between the two. */
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { createHttp2Client } from "../protocol/http2/client.ts";
 import type { Http2ClientConnection, Http2Options } from "../protocol/http2/types.ts";
@@ -30,12 +31,20 @@ function indexing(name: string): "index" | "name" | "never" {
   }
 }
 
+/** A TCP connection as it was accepted. */
+export interface Http2Accepted {
+  readonly host: string;
+  readonly tcp: Socket;
+}
+
 export class Http2Carrier implements Carrier {
   readonly protocol = "http2";
   readonly remoteAddress: string;
+  readonly host: string;
   readonly tlsVersion: string;
   readonly client: Http2ClientConnection;
   readonly #socket: TLSSocket;
+  readonly #tcp: Socket;
   readonly #authority: string;
   #error: Error | undefined;
   #scheduled = false;
@@ -43,9 +52,20 @@ export class Http2Carrier implements Carrier {
   #timer: NodeJS.Timeout | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
 
-  /** @param authority the edge's own name, for the control stream */
-  constructor(socket: TLSSocket, options: Http2Options, authority: string, handlers: CarrierHandlers) {
+  /**
+   * @param where the host that was dialled, and the TCP socket below `socket`
+   * @param authority the edge's own name, for the control stream
+   */
+  constructor(
+    socket: TLSSocket,
+    where: Http2Accepted,
+    options: Http2Options,
+    authority: string,
+    handlers: CarrierHandlers,
+  ) {
     this.#socket = socket;
+    this.#tcp = where.tcp;
+    this.host = where.host;
     this.#authority = authority;
     this.remoteAddress = `${socket.remoteAddress}:${socket.remotePort}`;
     this.tlsVersion = socket.getProtocol() ?? "";
@@ -160,6 +180,10 @@ export class Http2Carrier implements Carrier {
   /** Closes TCP at once. */
   drop(): void {
     this.#socket.destroy();
+  }
+
+  reset(): void {
+    this.#tcp.resetAndDestroy();
   }
 
   #schedule(): void {

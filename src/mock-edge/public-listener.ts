@@ -11,6 +11,7 @@ import {
 import type { Socket } from "node:net";
 import { type Duplex, finished } from "node:stream";
 import type { Logger } from "../types.ts";
+import type { StreamRequest } from "./carrier.ts";
 import type { Connection } from "./connection.ts";
 import { BAD_GATEWAY, type ErrorPage, NO_CONNECTION, sendPage } from "./error-pages.ts";
 import { type ConnectorAnswer, readAnswer } from "./response-head.ts";
@@ -21,6 +22,8 @@ export interface PublicListenerOptions {
   readonly location: string;
   /** The connection for a Host header. */
   readonly route: (authority: string) => Connection | undefined;
+  /** Told of each visitor, and of the connection that takes it. */
+  readonly onVisit: (request: StreamRequest, connection: Connection | undefined) => void;
   readonly logger: Logger;
 }
 
@@ -88,9 +91,8 @@ class PublicListener {
     // A visitor who leaves shows on the response; the request's own error says nothing more.
     request.on("error", () => {});
     response.on("error", () => {});
-    const connection = this.#options.route(visit.authority);
     const body = hasBody(request);
-    const stream = connection?.openStream({
+    const stream = this.#open(visit, {
       method: request.method ?? "GET",
       authority: visit.authority,
       path: originForm(request.url ?? "/"),
@@ -122,7 +124,7 @@ class PublicListener {
       else this.onRequest(request, response);
       return;
     }
-    const stream = this.#options.route(visit.authority)?.openStream({
+    const stream = this.#open(visit, {
       authority: visit.authority,
       path: originForm(request.url ?? "/"),
       fields: [...visit.fields, ["cf-cloudflared-proxy-connection-upgrade", "websocket"]],
@@ -152,7 +154,7 @@ class PublicListener {
     socket.on("error", () => {});
     const visit = this.#visit(request);
     const response = this.#responseOn(request, socket);
-    const stream = this.#options.route(visit.authority)?.openStream({
+    const stream = this.#open(visit, {
       authority: request.url ?? "",
       fields: [
         ["cf-ray", visit.ray],
@@ -176,6 +178,13 @@ class PublicListener {
         this.#splice(visit, stream, socket, head, 200);
       })
       .catch(() => this.#page(visit, response, BAD_GATEWAY));
+  }
+
+  #open({ authority }: Visit, request: StreamRequest): VisitorStream | undefined {
+    const connection = this.#options.route(authority);
+    const stream = connection?.openStream(request);
+    this.#options.onVisit(request, stream === undefined ? undefined : connection);
+    return stream;
   }
 
   #visit(request: IncomingMessage): Visit {

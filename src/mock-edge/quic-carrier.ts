@@ -25,6 +25,7 @@ const EMPTY = Buffer.alloc(0);
 export interface QuicLink {
   readonly connection: QuicConnection;
   readonly remoteAddress: string;
+  readonly host: string;
   /** There is something to send. */
   wake(): void;
   /** Sends it now. */
@@ -68,6 +69,10 @@ export class QuicCarrier implements Carrier, ConnectionHandler {
   carry(handlers: CarrierHandlers): this {
     this.#handlers = handlers;
     return this;
+  }
+
+  get host(): string {
+    return this.#link?.host ?? "";
   }
 
   get remoteAddress(): string {
@@ -158,6 +163,11 @@ export class QuicCarrier implements Carrier, ConnectionHandler {
   drop(): void {
     this.#link?.forget();
     this.#gone(undefined);
+  }
+
+  /** What still comes to a connection that is forgotten is answered by a stateless reset (RFC 9000 § 10.3). */
+  reset(): void {
+    this.drop();
   }
 
   onHandshakeComplete(): void {

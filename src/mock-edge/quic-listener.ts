@@ -15,6 +15,8 @@ const IDLE_TIMEOUT_MS = 30_000;
 export interface QuicListenerOptions {
   readonly host: string;
   readonly port: number;
+  /** 32 bytes, default random: one that listens with the secret of another before it answers the other's connections by stateless resets. */
+  readonly secret?: Buffer;
   /** What to show to the next connector. */
   certificate(): Leaf;
   onConnection(carrier: QuicCarrier): void;
@@ -45,7 +47,7 @@ export async function listenQuic(options: QuicListenerOptions): Promise<QuicList
       },
     },
     random: randomBytes,
-    secret: randomBytes(32),
+    secret: options.secret ?? randomBytes(32),
     maxIdleTimeout: IDLE_TIMEOUT_MS,
     maxDatagramFrameSize: 65_535,
     maxMtu: largestDatagramToTry(socket.address().address),
@@ -57,6 +59,7 @@ export async function listenQuic(options: QuicListenerOptions): Promise<QuicList
   const server = new QuicServerSocket(socket, endpoint, (pump, remoteAddress) => {
     accepted?.link({
       connection: pump.connection,
+      host: options.host,
       remoteAddress,
       wake: () => pump.wake(),
       flush: () => pump.flush(),
