@@ -32,6 +32,7 @@ export {
   RegistrationRefusedError,
 } from "./connector/errors.ts";
 export type { HealthCheckOptions } from "./connector/health-options.ts";
+export type { ManagementOptions } from "./connector/management-options.ts";
 export type { ConnectOptions, CredentialsInput } from "./connector/options.ts";
 export {
   DialError,

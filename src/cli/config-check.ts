@@ -80,6 +80,7 @@ function describeRows({ plan, settings, log }: Loaded): readonly Row[] {
     row("health-check-origins", healthCheck.origins),
     row("service-token-id", healthCheck.serviceToken?.clientId, "service-token-id", "service-token-file"),
     row("metrics", showMetrics(config)),
+    row("management-hostname", config.management?.hostname ?? "off"),
     row(
       "tag",
       config.tags.map(({ name, value }) => `${name}=${value}`),

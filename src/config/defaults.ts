@@ -1,8 +1,15 @@
 /** What applies when nobody chooses otherwise: cloudflared's values (operations § 2). */
-import type { TunnelConfig } from "./tunnel-config.ts";
+import type { ManagementConfig, TunnelConfig } from "./tunnel-config.ts";
 
 export const DEFAULT_QUICK_SERVICE = "https://api.trycloudflare.com";
 export const DEFAULT_HA_CONNECTIONS = 4;
+
+export const DEFAULT_MANAGEMENT: ManagementConfig = {
+  hostname: "management.argotunnel.com",
+  diagnostics: true,
+  label: undefined,
+  serviceAddress: "198.41.200.113:80",
+};
 
 /** A configuration without its identity and ingress, for four connections. */
 export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
@@ -24,6 +31,7 @@ export const defaultTunnelConfig: Omit<TunnelConfig, "identity" | "ingress"> = {
   stateDirectory: undefined,
   healthCheck: { intervalMs: 30_000, maxFailures: 3, path: "/", serviceToken: undefined, origins: false },
   metrics: undefined,
+  management: DEFAULT_MANAGEMENT,
   tags: [],
   maxActiveFlows: undefined,
   dnsResolvers: [],

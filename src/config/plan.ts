@@ -1,7 +1,7 @@
 /** From all that was said to the one TunnelConfig that runs, with what is worth telling about it. */
 import { configurationFlags, shownSettings } from "./configuration-flags.ts";
 import { isContainer } from "./container.ts";
-import { DEFAULT_HA_CONNECTIONS, DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "./defaults.ts";
+import { DEFAULT_HA_CONNECTIONS, DEFAULT_MANAGEMENT, DEFAULT_QUICK_SERVICE, defaultTunnelConfig } from "./defaults.ts";
 import {
   type Findings,
   readEdgeAddressing,
@@ -24,6 +24,7 @@ import { checkStdin, findCredentialsOf, findTokenSource, hintOnToken, UsageError
 import { namesService, planIngress, type PlannedIngress } from "./ingress.ts";
 import type { Environment } from "./interpolate.ts";
 import { limitFlows } from "./limit-flows.ts";
+import { readManagement } from "./management.ts";
 import type { MergedSettings } from "./merged.ts";
 import { ConfigError, wrongValue } from "./problem.ts";
 import { parseQuickService } from "./quick-service.ts";
@@ -72,6 +73,7 @@ export function planTunnel(request: PlanRequest): Plan {
     stateDirectory: readStateDirectory(settings, env),
     healthCheck: readHealthCheck(settings, env, findings),
     metrics: readMetrics(settings, defaultMetrics(request), findings),
+    management: readManagement(settings, DEFAULT_MANAGEMENT, findings),
     tags: readTags(settings, findings),
     features: settings.list("features"),
     maxActiveFlows: readMaxActiveFlows(settings),

@@ -286,7 +286,19 @@ export const settingsTable: readonly SettingSpec[] = [
     env: ["TUNNEL_NO_PRECHECKS"],
     fallback: "false",
   }),
-  notYet("management-diagnostics", "bool", "remote diagnostics", { env: ["TUNNEL_MANAGEMENT_DIAGNOSTICS"] }),
+  supported("management-diagnostics", "bool", "let Cloudflare's dashboard read the metrics, by an access token", {
+    env: ["TUNNEL_MANAGEMENT_DIAGNOSTICS"],
+    fallback: "true",
+  }),
+  supported("management-hostname", "string", "host name of the remote log and host details, or off", {
+    env: ["TUNNEL_MANAGEMENT_HOSTNAME"],
+    fallback: "management.argotunnel.com",
+  }),
+  supported("label", "string", "name of this machine in Cloudflare's dashboard"),
+  supported("service-op-ip", "string", "ip:port of Cloudflare's by which this machine's own address is found out", {
+    env: ["TUNNEL_SERVICE_OP_IP"],
+    fallback: "198.41.200.113:80",
+  }),
   notYet("trace-output", "string", "the runtime trace", { env: ["TUNNEL_TRACE_OUTPUT"] }),
   notYet("name", "string", "creating a tunnel", { aliases: ["n"], env: ["TUNNEL_NAME"] }),
   unused("transport-loglevel", "string", {
@@ -297,9 +309,6 @@ export const settingsTable: readonly SettingSpec[] = [
   unused("lb-pool", "string", { env: ["TUNNEL_LB_POOL"] }),
   unused("id", "string", { env: ["TUNNEL_ID"] }),
   unused("api-url", "string", { env: ["TUNNEL_API_URL"] }),
-  unused("label", "string"),
-  unused("management-hostname", "string", { env: ["TUNNEL_MANAGEMENT_HOSTNAME"] }),
-  unused("service-op-ip", "string", { env: ["TUNNEL_SERVICE_OP_IP"] }),
   unused("max-fetch-size", "int", { env: ["TUNNEL_MAX_FETCH_SIZE"] }),
   unused("is-autoupdated", "bool"),
 

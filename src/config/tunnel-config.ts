@@ -48,6 +48,18 @@ export type MetricsConfig =
   | { readonly kind: "default"; readonly host: "127.0.0.1" | "0.0.0.0" }
   | { readonly kind: "address"; readonly host: string; readonly port: number };
 
+/** The service that Cloudflare's dashboard and `tail` reach through the tunnel. */
+export interface ManagementConfig {
+  /** Requests for it are the connector's own. Default `management.argotunnel.com`. */
+  readonly hostname: string;
+  /** Whether metrics are told. Default true. */
+  readonly diagnostics: boolean;
+  /** Shown in the place of this machine's name. */
+  readonly label: string | undefined;
+  /** `ip:port` of Cloudflare's, for finding out by which address this machine reaches it. */
+  readonly serviceAddress: string;
+}
+
 export interface TunnelConfig {
   readonly identity: TunnelIdentity;
   readonly ingress: Ingress;
@@ -80,6 +92,8 @@ export interface TunnelConfig {
   readonly stateDirectory: string | undefined;
   readonly healthCheck: HealthCheckConfig;
   readonly metrics: MetricsConfig | undefined;
+  /** Undefined = there is none, and the edge is told so. */
+  readonly management: ManagementConfig | undefined;
   /** `Cf-Warp-Tag-<name>` headers for the origin, beside ID. */
   readonly tags: readonly { readonly name: string; readonly value: string }[];
   /** Counts before what any configuration, remote ones too, says about flows of the private network; 0 = no limit. */

@@ -1,12 +1,14 @@
 /** What a connector tells the edge about itself (wire §§ 1.5, 9.4). */
 import type { TunnelConfig } from "../config/tunnel-config.ts";
 
+const MANAGEMENT = "management_logs";
+
 const ALWAYS: readonly string[] = [
   "allow_remote_config",
   "serialized_headers",
   "support_datagram_v2",
   "support_quic_eof",
-  "management_logs",
+  MANAGEMENT,
 ];
 
 /** Withdrawn: cloudflared drops them even when they are asked for. */
@@ -17,12 +19,13 @@ const DATAGRAM_V3 = "support_datagram_v3_2";
 
 /** `datagramV3`: Cloudflare has it on for this account. Whoever asks for the one version or the other by name gets it. */
 export function featuresOf(
-  config: Pick<TunnelConfig, "features" | "postQuantum">,
+  config: Pick<TunnelConfig, "features" | "management" | "postQuantum">,
   datagramV3: boolean,
 ): readonly string[] {
   const wanted = [...ALWAYS, ...(config.postQuantum ? ["postquantum"] : []), ...config.features];
   if (datagramV3 && !config.features.includes(DATAGRAM_V2)) wanted.push(DATAGRAM_V3);
-  return [...new Set(wanted)].filter((feature) => !WITHDRAWN.has(feature));
+  const unmanaged = config.management === undefined;
+  return [...new Set(wanted)].filter((feature) => !WITHDRAWN.has(feature) && !(unmanaged && feature === MANAGEMENT));
 }
 
 /** Of the datagrams that belong to these features (wire §§ 6, 7). */

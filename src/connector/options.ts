@@ -31,6 +31,7 @@ import type {
 import type { Logger } from "../types.ts";
 import type { TunnelRuntime } from "./api.ts";
 import { type HealthCheckOptions, readHealthCheck } from "./health-options.ts";
+import { type ManagementOptions, readManagement } from "./management-options.ts";
 import { OptionChecks } from "./option-values.ts";
 
 /** What a credentials file holds. `tunnelSecret` is bytes, or their standard base64. */
@@ -84,6 +85,8 @@ export interface ConnectOptions extends RoutingOptions {
   readonly memoryLimit?: number;
   /** A port on 127.0.0.1 or `host:port` of the metrics server; true = the first free port from 20241 on. Default: none. */
   readonly metrics?: number | string | true;
+  /** The log and host details for Cloudflare's dashboard and `tail`, through the tunnel; false = none. Default: there. */
+  readonly management?: false | ManagementOptions;
   /** Default: a check every 30 s; false = none. */
   readonly healthCheck?: false | HealthCheckOptions;
   /** Flows of the private network at a time, before what any configuration says; 0 = no limit. Default: what it says. */
@@ -143,6 +146,7 @@ const OPTIONS: Readonly<Record<keyof ConnectOptions, true>> = {
   errorPage: true,
   requestLog: true,
   metrics: true,
+  management: true,
   healthCheck: true,
   tags: true,
   features: true,
@@ -183,6 +187,7 @@ export function readOptions(given: ConnectOptions): { config: TunnelConfig; runt
     stateDirectory: readStateDirectory(options.stateDirectory, checks),
     healthCheck: readHealthCheck(options.healthCheck, checks),
     metrics: readMetrics(options.metrics, checks),
+    management: readManagement(options.management, checks),
     tags: readTags(options.tags, checks),
     features: checks.texts("features", options.features),
     maxActiveFlows: readMaxActiveFlows(options.maxActiveFlows, checks),

@@ -7,6 +7,7 @@ import type { Proxy, ProxyOptions } from "../proxy/proxy.ts";
 import type { RegistrationClient } from "../rpc/registration-client.ts";
 import type { ByteChannel, EdgeAddress, EdgeConnection, EdgeProtocol, IngressRule, Logger } from "../types.ts";
 import type { EdgeRecords } from "./edge-records.ts";
+import type { ManagedTunnel, TunnelManagement } from "./management.ts";
 import type { Interfaces } from "./network-watch.ts";
 import type { DialAttempt, ProtocolDialer } from "./protocol-dialer.ts";
 
@@ -102,5 +103,7 @@ export interface TunnelParts extends Omit<ConnectorParts, "identity"> {
   readonly networkInterfaces?: () => Interfaces;
   /** `announce` is called with each public hostname that a quick tunnel gets. */
   createIdentity(announce: (hostname: string) => void): IdentitySource;
-  createProxy(options: Pick<ProxyOptions, "connectorId" | "observer" | "logger">): Proxy;
+  createProxy(options: Pick<ProxyOptions, "connectorId" | "observer" | "logger" | "internal">): Proxy;
+  /** What Cloudflare's dashboard and `tail` ask, where it is wanted. */
+  createManagement?(tunnel: ManagedTunnel): TunnelManagement | undefined;
 }

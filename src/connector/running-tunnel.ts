@@ -17,6 +17,7 @@ import { Deadline } from "./drain.ts";
 import { serveEdgeCalls } from "./edge-calls.ts";
 import { AbortError } from "./errors.ts";
 import { watchMachine } from "./machine-watch.ts";
+import type { TunnelManagement } from "./management.ts";
 import { measured } from "./measured-client.ts";
 import { MetricsListener } from "./metrics-listener.ts";
 import type { IngressUpdate } from "./orchestrator.ts";
@@ -41,6 +42,7 @@ export class RunningTunnel implements LocalTunnel {
   readonly #emitter: TunnelEmitter;
   readonly #metrics: TunnelMetrics;
   readonly #identity: IdentitySource;
+  readonly #management: TunnelManagement | undefined;
   readonly #proxy: Proxy;
   readonly #datagrams: DatagramProxy;
   readonly #rules: TunnelRules;
@@ -63,7 +65,14 @@ export class RunningTunnel implements LocalTunnel {
     this.#emitter = new TunnelEmitter(logger);
     this.#metrics = new TunnelMetrics(parts.version);
     this.#identity = parts.createIdentity((hostname) => this.#announce(hostname));
-    this.#proxy = parts.createProxy({ connectorId: this.connectorId, logger, observer: this.#observer() });
+    const { connectorId } = this;
+    this.#management = parts.createManagement?.({
+      connectorId,
+      tunnelId: () => this.tunnelId,
+      metrics: () => this.#metrics.render(),
+    });
+    const internal = this.#management?.origin;
+    this.#proxy = parts.createProxy({ connectorId, logger, observer: this.#observer(), internal });
     this.#datagrams = this.#createDatagrams();
     this.#rules = this.#createRules();
     this.#supervisor = this.#createSupervisor();
@@ -192,6 +201,8 @@ export class RunningTunnel implements LocalTunnel {
 
   async #finish(error: Error | undefined, deadline: Deadline): Promise<void> {
     this.#stopWatching();
+    // Somebody who follows the log is no request to wait for.
+    this.#management?.close();
     this.#quicReturn?.stop();
     this.#health.stop();
     this.#parts.records?.close();

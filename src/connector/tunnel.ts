@@ -14,6 +14,7 @@ import { createEdgeDial } from "./edge-dial.ts";
 import { EdgeRecords } from "./edge-records.ts";
 import { namedIdentity, QuickIdentity } from "./identity.ts";
 import { secretsOf } from "./known-secrets.ts";
+import { createManagement } from "./management.ts";
 import { LastGoodAddresses } from "./last-good-addresses.ts";
 import type { TunnelParts } from "./parts.ts";
 import { RunningTunnel } from "./running-tunnel.ts";
@@ -99,6 +100,7 @@ function realParts(config: TunnelConfig, runtime: TunnelRuntime, logTap: LogTap)
         logTap,
         originRoots: () => trustAnchors(process.env),
       }),
+    createManagement: (tunnel) => createManagement(config, logTap, logger, tunnel),
     memory,
     probe:
       runtime.probe ??

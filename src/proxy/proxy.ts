@@ -20,6 +20,7 @@ import { failRequest } from "./failed-request.ts";
 import { FlowLimiter } from "./flow-limiter.ts";
 import { FlushQueue } from "./flush-queue.ts";
 import { createRouter, type Router } from "./ingress/router.ts";
+import { InternalBackend, type InternalOrigin } from "./internal-backend.ts";
 import { LocalResolvers } from "./local-resolvers.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { PrivateNetwork } from "./private-network.ts";
@@ -43,6 +44,7 @@ export interface ProxyOptions {
   /** `ip:port` of the resolvers behind the private network's virtual DNS address; default: this machine's. */
   readonly dnsResolvers?: readonly string[] | undefined;
   readonly access?: AccessOptions | undefined;
+  readonly internal?: InternalOrigin | undefined;
 }
 
 export interface Proxy {
@@ -58,6 +60,8 @@ export interface Proxy {
 }
 
 const WARP_ROUTING = "warp-routing";
+/** As in cloudflared, where its own rules stand before the first. */
+const INTERNAL_RULE = -1;
 
 interface Seen<Request extends ProxiedRequest> {
   readonly request: Request;
@@ -79,6 +83,7 @@ class IngressProxy implements Proxy {
   readonly #resolvers: LocalResolvers;
   readonly #privateNetwork: PrivateNetwork;
   readonly #datagrams: DatagramProxy[] = [];
+  readonly #internal: InternalBackend | undefined;
   readonly #errorPage: ErrorPage | undefined;
   #routing: Routing;
   #closed = false;
@@ -91,6 +96,7 @@ class IngressProxy implements Proxy {
     this.#context = { connectorId, tags, resources, connections: this.#connections, logger, originRoots, accessKeys };
     this.#errorPage = options.errorPage;
     this.#records = { log, observer, active: new ActiveRequests() };
+    this.#internal = options.internal && new InternalBackend(options.internal, this.#context);
     const { warpRouting } = options.ingress;
     this.#resolvers = new LocalResolvers(dnsResolvers);
     const shared = { flows: this.#flows, resolvers: this.#resolvers };
@@ -136,6 +142,7 @@ class IngressProxy implements Proxy {
 
   handle(request: ProxiedRequest, connIndex: number): void {
     if (request.kind === "tcp") this.#handleTcp(this.#records.log.observe(request), connIndex);
+    else if (this.#internal?.matches(request) === true) this.#handleInternal(this.#internal, request, connIndex);
     else this.#handleHttp(this.#records.log.observe(request), connIndex);
   }
 
@@ -154,6 +161,12 @@ class IngressProxy implements Proxy {
       if (backend === undefined) throw new RangeError(`there is no rule ${rule}`);
       backend.serve(request, connIndex, record);
     });
+  }
+
+  #handleInternal(internal: InternalBackend, request: HttpRequest | WebSocketRequest, connIndex: number): void {
+    const seen = { request: internal.shown(request), observed: undefined };
+    const record = new RequestRecord(this.#records, seen, connIndex, internal.backend.service, INTERNAL_RULE);
+    this.#take(request, record, () => internal.backend.serve(request, connIndex, record));
   }
 
   #take(request: ProxiedRequest, record: RequestRecord, serve: () => void): void {

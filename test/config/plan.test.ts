@@ -526,13 +526,41 @@ describe("the other settings", () => {
   });
 });
 
+describe("the management service", () => {
+  const of = async (flags: Record<string, string>, env = {}) =>
+    (await plan({ flags: { url: "1", ...flags }, env })).config.management;
+
+  it("is there as cloudflared has it", async () => {
+    const expected = {
+      hostname: "management.argotunnel.com",
+      diagnostics: true,
+      label: undefined,
+      serviceAddress: "198.41.200.113:80",
+    };
+    expect(await of({})).toEqual(expected);
+    expect(await of({ "management-diagnostics": "false", label: "attic" })).toEqual({
+      ...expected,
+      diagnostics: false,
+      label: "attic",
+    });
+  });
+
+  it("has the host name of the flag or the variable, without a port; off turns it off", async () => {
+    expect(await of({ "management-hostname": "Logs.example.com:8443" })).toMatchObject({
+      hostname: "logs.example.com",
+    });
+    expect(await of({}, { TUNNEL_MANAGEMENT_HOSTNAME: "localhost" })).toMatchObject({ hostname: "localhost" });
+    expect(await of({ "management-hostname": "off" })).toBeUndefined();
+    await expect(of({ "management-hostname": "https://x" })).rejects.toThrow(/--management-hostname.*host name/);
+  });
+});
+
 describe("features that are not there", () => {
   it("may be turned off", async () => {
     const flags = {
       url: "1",
       "no-autoupdate": "true",
       "no-prechecks": "true",
-      "management-diagnostics": "false",
       "autoupdate-freq": "0s",
       "write-stream-timeout": "0s",
       "trace-output": "",
@@ -545,11 +573,6 @@ describe("features that are not there", () => {
       "no-autoupdate",
       "false",
       "--no-autoupdate: found false, but self-update is not there yet; true, or nothing, would be right",
-    ],
-    [
-      "management-diagnostics",
-      "true",
-      "--management-diagnostics: found true, but remote diagnostics is not there yet; false, or nothing, would be right",
     ],
     [
       "autoupdate-freq",
@@ -575,12 +598,12 @@ describe("features that are not there", () => {
       ui: "true",
       "heartbeat-count": "5",
       "proxy-dns-port": "53",
-      label: "x",
+      id: "x",
       "transport-loglevel": "warn",
     };
     expect((await plan({ flags })).notes).toEqual([
       "Accepted, without effect as in cloudflared: --heartbeat-count, --proxy-dns-port, --ui",
-      "Accepted, not used by this version: --label, --transport-loglevel",
+      "Accepted, not used by this version: --id, --transport-loglevel",
     ]);
     const auto = await plan({ flags: { url: "1", "no-autoupdate": "true", "autoupdate-freq": "24h" } });
     expect(auto.notes).toEqual(["Accepted, not used by this version: --autoupdate-freq"]);

@@ -1,6 +1,7 @@
 /** The smaller parts of the connector: what it says of itself, its credentials, its clock. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { QuickTunnelError } from "../../src/account/quick-tunnel.ts";
+import { defaultTunnelConfig } from "../../src/config/defaults.ts";
 import { architecture, datagramVersion, featuresOf } from "../../src/connector/client-info.ts";
 import { watchClock } from "../../src/connector/clock-watch.ts";
 import { namedIdentity, QuickIdentity } from "../../src/connector/identity.ts";
@@ -18,6 +19,7 @@ afterEach(() => {
 });
 
 describe("what a connector says of itself", () => {
+  const { management } = defaultTunnelConfig;
   const always = [
     "allow_remote_config",
     "serialized_headers",
@@ -37,7 +39,12 @@ describe("what a connector says of itself", () => {
       [...always, "support_datagram_v3_2"],
     ],
   ])("features with %s", (_name, features, postQuantum, expected) => {
-    expect(featuresOf({ features, postQuantum }, false)).toEqual(expected);
+    expect(featuresOf({ features, postQuantum, management }, false)).toEqual(expected);
+  });
+
+  it("a connector without the management service does not announce it", () => {
+    const features = featuresOf({ features: ["management_logs"], postQuantum: false, management: undefined }, false);
+    expect(features).toEqual(always.filter((feature) => feature !== "management_logs"));
   });
 
   it.each([
@@ -45,10 +52,10 @@ describe("what a connector says of itself", () => {
     ["that were asked for anyway", ["support_datagram_v3_2"], 3, "support_datagram_v3_2"],
     ["against the owner's wish", ["support_datagram_v2"], 2, undefined],
   ] as const)("datagrams of version 3 that Cloudflare has on, %s", (_name, features, version, last) => {
-    const announced = featuresOf({ features, postQuantum: false }, true);
+    const announced = featuresOf({ features, management, postQuantum: false }, true);
     expect(announced.filter((feature) => !always.includes(feature))).toEqual(last === undefined ? [] : [last]);
     expect(datagramVersion(announced)).toBe(version);
-    expect(datagramVersion(featuresOf({ features: [], postQuantum: false }, false))).toBe(2);
+    expect(datagramVersion(featuresOf({ features: [], management, postQuantum: false }, false))).toBe(2);
   });
 
   it.each([

@@ -60,7 +60,7 @@ export class RequestLog {
         ? { requestHeaders: shownHeaders(request.headers), responseHeaders: shownHeaders(observed.headers) }
         : {}),
     };
-    const usual = this.#mode === "errors" ? "debug" : "info";
+    const usual = this.#mode === "errors" || this.#mode === "off" ? "debug" : "info";
     const { phase } = result;
     switch (result.class) {
       case "ok":

@@ -1,0 +1,41 @@
+/** What the connector itself answers through its tunnel: it stands before every rule. */
+import type { HttpRequest, RequestListener, UpgradeListener, WebSocketRequest } from "../types.ts";
+import type { Backend, BackendContext } from "./backends/backend.ts";
+import { createInProcessBackend } from "./backends/in-process.ts";
+import { defaultOriginRequest } from "./ingress/defaults.ts";
+
+export interface InternalOrigin {
+  /** Lower case. */
+  readonly hostname: string;
+  /** As logs name it. */
+  readonly service: string;
+  readonly listener: RequestListener;
+  readonly upgrade: UpgradeListener;
+}
+
+type VisitorRequest = HttpRequest | WebSocketRequest;
+
+export class InternalBackend {
+  readonly backend: Backend;
+  readonly #hostname: string;
+
+  constructor({ hostname, listener, service, upgrade }: InternalOrigin, context: BackendContext) {
+    const backend = createInProcessBackend({ kind: "listener", listener, upgrade }, defaultOriginRequest, context);
+    this.backend = { ...backend, service };
+    this.#hostname = hostname;
+  }
+
+  matches({ authority }: VisitorRequest): boolean {
+    const { length } = this.#hostname;
+    // Called for every request: most hosts differ in their length already.
+    if (authority.length < length) return false;
+    const [host = "", port, ...rest] = authority.length === length ? [authority] : authority.split(":");
+    return host.length === length && rest.length === 0 && port !== "" && host.toLowerCase() === this.#hostname;
+  }
+
+  /** As it may be told of: its query holds the credentials of whoever asks. */
+  shown<Request extends VisitorRequest>(request: Request): Request {
+    const query = request.path.indexOf("?");
+    return query < 0 ? request : { ...request, path: request.path.slice(0, query) };
+  }
+}
