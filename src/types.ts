@@ -26,6 +26,8 @@ export interface DatagramChannel {
   onDatagram: (datagram: Uint8Array) => void;
   /** Keeps the bytes, which must not change any more. False when they don't go out: too many for the path, or the connection is gone. */
   send(datagram: Uint8Array): boolean;
+  /** When a UDP session last carried something, by `performance.now()`: written by what serves the sessions, read by who ends the connection. */
+  sessionsUsedAt?: number;
 }
 
 /** Why a connection to the edge ended, or is to be ended. */

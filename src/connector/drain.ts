@@ -2,7 +2,7 @@
 import type { CloseReason } from "../types.ts";
 import type { RegisteredConnection } from "./connection.ts";
 
-/** A connection is drained once it has been without a stream for this long: the edge's routing needs a moment to follow. */
+/** A connection is drained once it has been without a stream, and its UDP sessions without a payload, for this long: the edge's routing needs a moment to follow. */
 const QUIET_MS = 1_000;
 const POLL_MS = 50;
 
@@ -87,7 +87,7 @@ async function unregister(connection: RegisteredConnection, options: DrainOption
 }
 
 /**
- * Resolves when no stream has been open for QUIET_MS, or at the signal. An edge that could not be told may go on for ever: the
+ * Resolves when no stream has been open and no UDP session used for QUIET_MS, or at the signal. An edge that could not be told may go on for ever: the
  * first moment without a stream has to do.
  */
 function quiet(connection: RegisteredConnection, told: boolean, signal: AbortSignal): Promise<void> {
@@ -102,8 +102,9 @@ function quiet(connection: RegisteredConnection, told: boolean, signal: AbortSig
     const timer = setInterval(() => {
       const now = performance.now();
       // A short stream may have come and gone between two looks.
-      const isIdle = connection.edge.openStreams === 0;
-      since = isIdle ? Math.max(since, connection.lastRequestAt) : now;
+      const { datagrams, openStreams } = connection.edge;
+      const isIdle = openStreams === 0;
+      since = isIdle ? Math.max(since, connection.lastRequestAt, datagrams?.sessionsUsedAt ?? 0) : now;
       if (now - since >= QUIET_MS || (!told && isIdle && now - begun >= QUIET_MS)) finish();
     }, POLL_MS);
     signal.addEventListener("abort", finish, { once: true });

@@ -48,6 +48,11 @@ function viewOf(datagram: Uint8Array): Buffer {
   return Buffer.from(datagram.buffer, datagram.byteOffset, datagram.byteLength);
 }
 
+/** Pings don't count: one that is lost is sent again, and a steady one must not keep a connection from its end. */
+function used(channel: DatagramChannel): void {
+  channel.sessionsUsedAt = performance.now();
+}
+
 class PrivateDatagrams implements DatagramProxy {
   readonly #observer: DatagramObserver;
   readonly #logger: Logger;
@@ -84,11 +89,17 @@ class PrivateDatagrams implements DatagramProxy {
   }
 
   #attachV2(connIndex: number, channel: DatagramChannel, edge: EdgeSessions): DatagramConnection {
-    const sessions = new SessionsV2(this.#starter, connIndex, (datagram) => channel.send(datagram), edge);
+    const send = (datagram: Buffer): boolean => {
+      used(channel);
+      return channel.send(datagram);
+    };
+    const sessions = new SessionsV2(this.#starter, connIndex, send, edge);
     const back = this.#return(connIndex, channel, writePacketV2);
     channel.onDatagram = (bytes) => {
       const datagram = readDatagramV2(viewOf(bytes));
-      if (datagram.kind === "udp") sessions.deliver(datagram.sessionId, datagram.payload);
+      if (datagram.kind === "udp") {
+        if (sessions.deliver(datagram.sessionId, datagram.payload)) used(channel);
+      }
       // Traces are not kept: a traced packet is a packet.
       else if (datagram.kind === "ip") this.#icmp?.handle(datagram.packet, back);
       else this.#unwanted(2, connIndex, datagram.kind === "malformed" ? datagram.reason : "spans are for the edge");
@@ -108,12 +119,20 @@ class PrivateDatagrams implements DatagramProxy {
   #attachV3(connIndex: number, channel: DatagramChannel): DatagramConnection {
     const sessions = this.#sessionsV3;
     let isOpen = true;
-    const carrier: SessionCarrier = { connIndex, send: (datagram) => isOpen && channel.send(datagram) };
-    const back = this.#return(connIndex, carrier, writePacketV3);
+    const send = (datagram: Uint8Array): boolean => isOpen && channel.send(datagram);
+    const carrier: SessionCarrier = {
+      connIndex,
+      send: (datagram) => {
+        used(channel);
+        return send(datagram);
+      },
+    };
+    const back = this.#return(connIndex, { send }, writePacketV3);
     channel.onDatagram = (bytes) => {
       const datagram = readDatagramV3(viewOf(bytes));
-      if (datagram.kind === "payload") sessions.deliver(datagram.requestId, datagram.payload, connIndex);
-      else if (datagram.kind === "registration") sessions.register(datagram, carrier);
+      if (datagram.kind === "payload") {
+        if (sessions.deliver(datagram.requestId, datagram.payload, connIndex)) used(channel);
+      } else if (datagram.kind === "registration") sessions.register(datagram, carrier);
       else if (datagram.kind === "icmp") this.#icmp?.handle(datagram.packet, back);
       else this.#unwanted(3, connIndex, datagram.kind === "malformed" ? datagram.reason : "responses are for the edge");
     };

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { connectToEdge, type RegisteredConnection } from "../../src/connector/connection.ts";
 import { Deadline, drain } from "../../src/connector/drain.ts";
+import type { DatagramChannel } from "../../src/types.ts";
 import { credentials, FakeEdge, type FakeConnection, fakeParts } from "./fake-edge.ts";
 
 let edge: FakeEdge;
@@ -77,6 +78,19 @@ describe("a drain", () => {
     await advance(800);
     expect(ended).not.toHaveBeenCalled();
     await advance(400);
+    expect(ended).toHaveBeenCalled();
+  });
+
+  it("waits for UDP sessions that are in use, not for those that nobody uses", async () => {
+    const datagrams: DatagramChannel = { onDatagram() {}, send: () => true };
+    transport.datagrams = datagrams;
+    begin(30_000);
+    for (let i = 0; i < 10; i++) {
+      datagrams.sessionsUsedAt = performance.now();
+      await advance(900);
+    }
+    expect(ended).not.toHaveBeenCalled();
+    await advance(200);
     expect(ended).toHaveBeenCalled();
   });
 

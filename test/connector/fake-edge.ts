@@ -6,6 +6,7 @@ import type { RegistrationClient, RegistrationParams, RegistrationResult } from 
 import type {
   ByteChannel,
   CloseReason,
+  DatagramChannel,
   EdgeAddress,
   EdgeConnection,
   EdgeRequest,
@@ -35,6 +36,7 @@ export class FakeConnection implements EdgeConnection {
   resets = 0;
   roundTripMs: number | undefined;
   probes = 0;
+  datagrams?: DatagramChannel;
   onSilence: (silent: boolean) => void = () => {};
   onRequest: (request: EdgeRequest) => void = () => {};
   /** Undefined while it is open. */

@@ -88,11 +88,12 @@ export class SessionsV2 implements SessionHandler {
     this.#end(entry, new UdpSessionError(`the edge ended the session: ${message}`));
   }
 
-  /** A payload from the edge; the view is valid only during the call. */
-  deliver(id: string, payload: Buffer): void {
+  /** A payload from the edge; the view is valid only during the call. False when there is no such session. */
+  deliver(id: string, payload: Buffer): boolean {
     const entry = this.#entries.get(id);
     if (entry === undefined) this.#starter.context.observer.udpDropped(2, this.#connIndex, "write_flow_unknown");
     else entry.session.write(payload);
+    return entry !== undefined;
   }
 
   /** The connection is gone, and its sessions with it: silently. */

@@ -84,11 +84,12 @@ export class SessionsV3 implements SessionHandler {
     respond(carrier, flow.requestId, ResponseCode.ok);
   }
 
-  /** A payload from the edge, by whichever connection; the view is valid only during the call. */
-  deliver(requestId: string, payload: Buffer, connIndex: number): void {
+  /** A payload from the edge, by whichever connection; the view is valid only during the call. False when there is no such session. */
+  deliver(requestId: string, payload: Buffer, connIndex: number): boolean {
     const flow = this.#flows.get(requestId);
     if (flow === undefined) this.#starter.context.observer.udpDropped(3, connIndex, "write_flow_unknown");
     else flow.session.write(payload);
+    return flow !== undefined;
   }
 
   /** The connection is gone; its sessions wait a little for another. */

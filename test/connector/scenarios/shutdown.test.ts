@@ -1,5 +1,7 @@
 /** The end of a tunnel (cases SHUT of the list), over both transports, in virtual time. */
-import { describe, expect, it } from "vitest";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { ConfigError, connect, type ConnectOptions } from "../../../src/index.ts";
 import { cli } from "../../cli/fake-io.ts";
 import {
@@ -113,6 +115,30 @@ describe.each(["http2", "quic"] as const)("over %s", (protocol) => {
       expect(lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([]);
       await until(() => edge.connections.length === 0);
     }));
+});
+
+describe("over quic alone", () => {
+  it("SHUT-01: UDP sessions that are in use are served on, and hold the end off until they rest", () =>
+    inVirtualTime(
+      "quic",
+      async ({ edge, open }) => {
+        const origin = createSocket("udp4", (payload, { port, address }) => origin.send(payload, port, address));
+        origin.bind(0, "127.0.0.1");
+        await once(origin, "listening");
+        onTestFinished(() => void origin.close());
+        const tunnel = await open({ gracePeriod: 60_000 });
+        const session = await pumped(edge.openUdpSession(`127.0.0.1:${origin.address().port}`));
+        const closed = begin(tunnel.close());
+        for (let i = 0; i < 10; i++) {
+          session.send(Buffer.from(`still ${i}`));
+          expect((await pumped(session.receive())).toString()).toBe(`still ${i}`);
+          await advance(800);
+        }
+        expect(closed.done).toBe(false);
+        expect(await until(() => closed.done)).toBeLessThan(1_500);
+      },
+      { closeDrained: false },
+    ));
 });
 
 describe("whatever the transport", () => {

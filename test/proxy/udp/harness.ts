@@ -47,6 +47,7 @@ export class RecordingObserver implements DatagramObserver {
 /** The connection as the proxy sees it; `sent` is what the edge got. */
 export class TestChannel implements DatagramChannel {
   onDatagram: (datagram: Uint8Array) => void = () => undefined;
+  sessionsUsedAt?: number;
   readonly sent: Buffer[] = [];
   /** False = the path takes nothing. */
   accepts = true;
