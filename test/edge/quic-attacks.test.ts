@@ -97,15 +97,4 @@ describe("a QUIC connection", () => {
     for (let i = 0; i < 3; i++) expect(await (await edge.fetch("/")).text()).toBe("body");
     expect(lines.filter(({ message }) => message.includes("trailers were dropped"))).toHaveLength(1);
   });
-
-  it("keeps its local port from one life to the next", async () => {
-    const { edge, tunnel } = await start({});
-    const portOf = (): string | undefined => edge.connections[0]?.remoteAddress.split(":").at(-1);
-    const before = portOf();
-    const back = new Promise((resolve) => tunnel.once("registered", resolve));
-    edge.connections[0]?.close();
-    await back;
-    await edge.registered(1);
-    expect(portOf()).toBe(before);
-  });
 });
