@@ -4,6 +4,7 @@ import type { CertificateKind } from "./certificates.ts";
 import type { StreamRequest } from "./carrier.ts";
 import type { Connection } from "./connection.ts";
 import type { Fault, FaultScope } from "./faults.ts";
+import type { ManagementTokenOptions } from "./management.ts";
 import type { PingAnswer, PingOptions } from "./ping.ts";
 import type { UdpSessionOptions } from "./private-network.ts";
 import type { QuickFault } from "./quick-service.ts";
@@ -26,6 +27,8 @@ export interface MockEdgeOptions {
   readonly publicPort?: number;
   /** Where the quick-tunnel API listens; default: a free port. */
   readonly quickPort?: number;
+  /** Where the dashboard and `tail` come; default: a free port. */
+  readonly managementPort?: number;
   /** Two locations are made of it, `LAB01` and `LAB02` by default. */
   readonly location?: string;
   /** Register tunnels that this edge did not issue; default false. */
@@ -68,6 +71,8 @@ export interface MockEdge extends AsyncDisposable {
   readonly publicUrl: string;
   /** URL for `--quick-service`. */
   readonly quickUrl: string;
+  /** `host:port` for `--management-hostname` of `tail`: HTTPS, with a certificate of `caPem`. */
+  readonly managementHost: string;
   /** The authority that a connector must trust. */
   readonly caPem: string;
   /** All that have not closed, in the order in which they came. */
@@ -83,6 +88,8 @@ export interface MockEdge extends AsyncDisposable {
   issueTunnel(options?: { readonly hostnames?: readonly string[] }): IssuedTunnel;
   /** A new tunnel's token. */
   issueToken(): string;
+  /** An access token for the management service of a tunnel that this edge has issued. */
+  issueManagementToken(tunnelId: string, options?: ManagementTokenOptions): string;
   /** Sends visitors of `hostname` to the tunnel. Other host names go to the only tunnel that has connections. */
   route(hostname: string, tunnelId: string): void;
 

@@ -14,7 +14,8 @@ import { Connection, type ConnectionHost } from "./connection.ts";
 import { ConnectorListeners } from "./connector-listeners.ts";
 import { type Fault, FaultPlan, type FaultScope } from "./faults.ts";
 import { type Http2Accepted, Http2Carrier } from "./http2-carrier.ts";
-import { type Listening, listen } from "./listen.ts";
+import { allOrNone, type Listening, listen, urlHost } from "./listen.ts";
+import { createEntrance, type ManagementTokenOptions, ManagementTokens } from "./management.ts";
 import { ping, type PingAnswer, type PingOptions } from "./ping.ts";
 import type { UdpSessionOptions } from "./private-network.ts";
 import { createPublicListener } from "./public-listener.ts";
@@ -38,13 +39,7 @@ interface Listeners {
   readonly connectors: ConnectorListeners;
   readonly visitors: Listening;
   readonly quick: Listening;
-}
-
-/** As a URL spells it; who listens on every address is reached on loopback. */
-function urlHost(host: string): string {
-  if (host === "0.0.0.0") return "127.0.0.1";
-  if (host === "::") return "[::1]";
-  return host.includes(":") ? `[${host}]` : host;
+  readonly management: Listening;
 }
 
 /** Both ends of a TCP connection. */
@@ -72,6 +67,7 @@ class Edge implements MockEdge {
   readonly #router = new Router(this.#tunnels);
   readonly #faults = new FaultPlan();
   readonly #quickFaults: QuickFault[] = [];
+  readonly #managementTokens = new ManagementTokens();
   readonly #waiters = new Waiters();
   readonly #tlsServer: tls.Server;
   /** TCP connections, by the addresses of both ends: Node hands out the TLS socket without the one below it. */
@@ -114,6 +110,10 @@ class Edge implements MockEdge {
     return this.#url(this.#listening.quick.port);
   }
 
+  get managementHost(): string {
+    return `localhost:${this.#listening.management.port}`;
+  }
+
   get caPem(): string {
     return this.#authority.certPem;
   }
@@ -123,7 +123,7 @@ class Edge implements MockEdge {
   }
 
   async start(): Promise<void> {
-    const { host = "127.0.0.1", edgePort = 0, publicPort = 0, quickPort = 0 } = this.#options;
+    const { host = "127.0.0.1", edgePort = 0, publicPort = 0, quickPort = 0, managementPort = 0 } = this.#options;
     const { edgeHosts: hosts = [host], protocols = ["http2", "quic"] } = this.#options;
     const connectors = new ConnectorListeners({
       hosts,
@@ -133,29 +133,23 @@ class Edge implements MockEdge {
       onSocket: (socket, at) => this.#onSocket(socket, at),
       onQuic: (carrier) => this.#onCarrier((handlers) => carrier.carry(handlers)),
     });
-    const visitors = createPublicListener({
-      location: this.#location,
-      route: (authority) => this.#router.route(authority),
-      onVisit: this.#options.onVisit ?? (() => {}),
-      logger: this.#logger,
-    });
+    const { onVisit = () => {} } = this.#options;
+    const seen = { location: this.#location, onVisit, logger: this.#logger };
+    const visitors = createPublicListener({ ...seen, route: (authority) => this.#router.route(authority) });
     const quick = createQuickService(
       () => this.#quickFaults.shift(),
       () => this.#tunnels.issueQuick(),
     );
-    const started = await Promise.allSettled([
-      connectors.open(),
+    const [, open, api, management] = await allOrNone<[ConnectorListeners, Listening, Listening, Listening]>([
+      connectors.open().then(() => connectors),
       listen(visitors, host, publicPort),
       listen(quick, host, quickPort),
-    ]);
-    const [dialled, open, api] = started;
-    if (dialled.status === "fulfilled" && open.status === "fulfilled" && api.status === "fulfilled") {
-      this.#listeners = { connectors, visitors: open.value, quick: api.value };
-      return;
-    }
-    await connectors.close();
-    for (const result of [open, api]) if (result.status === "fulfilled") await result.value.close();
-    for (const result of started) if (result.status === "rejected") throw result.reason;
+      listen(createEntrance(this.#router, this.#managementTokens, this.#authority, seen), host, managementPort),
+    ]).catch(async (error: unknown) => {
+      await connectors.close();
+      throw error;
+    });
+    this.#listeners = { connectors, visitors: open, quick: api, management };
   }
 
   async caFile(): Promise<string> {
@@ -174,6 +168,12 @@ class Edge implements MockEdge {
 
   issueToken(): string {
     return this.issueTunnel().token;
+  }
+
+  issueManagementToken(tunnelId: string, options: ManagementTokenOptions = {}): string {
+    const accountTag = this.#tunnels.accountOf(tunnelId);
+    if (accountTag === undefined) throw new MockEdgeError(`this edge has issued no tunnel ${tunnelId}`);
+    return this.#managementTokens.issue(tunnelId, accountTag, options);
   }
 
   route(hostname: string, tunnelId: string): void {
@@ -275,7 +275,12 @@ class Edge implements MockEdge {
     this.#waiters.fail("the mock edge was closed");
     const listeners = this.#listeners;
     if (listeners !== undefined) {
-      await Promise.all([listeners.visitors.close(), listeners.quick.close(), listeners.connectors.close()]);
+      await Promise.all([
+        listeners.visitors.close(),
+        listeners.quick.close(),
+        listeners.management.close(),
+        listeners.connectors.close(),
+      ]);
       await Promise.all(this.connections.map(({ closed }) => closed));
     }
     const scratch = this.#scratch;

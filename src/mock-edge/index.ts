@@ -8,6 +8,7 @@ export type { StreamRequest } from "./carrier.ts";
 export type { Connection, ConnectionState } from "./connection.ts";
 export { startMockEdge } from "./edge.ts";
 export type { Fault, FaultScope } from "./faults.ts";
+export type { ManagementTokenOptions } from "./management.ts";
 export type { PingAnswer, PingOptions } from "./ping.ts";
 export type { UdpSessionOptions } from "./private-network.ts";
 export type { QuickFault } from "./quick-service.ts";

@@ -32,3 +32,27 @@ export async function listen(server: Server, host: string, port: number): Promis
       }),
   };
 }
+
+/** As a URL spells it; who listens on every address is reached on loopback. */
+export function urlHost(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  if (host === "::") return "[::1]";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+interface Closable {
+  close(): Promise<void>;
+}
+
+/** All of them, or none: what has started is closed again when another could not. */
+export async function allOrNone<T extends readonly Closable[]>(
+  starting: {
+    readonly [K in keyof T]: Promise<T[K]>;
+  },
+): Promise<T> {
+  const results = await Promise.allSettled<Closable>(starting);
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed === undefined) return await Promise.all(starting);
+  for (const result of results) if (result.status === "fulfilled") await result.value.close();
+  throw failed.reason;
+}

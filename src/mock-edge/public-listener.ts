@@ -20,8 +20,12 @@ import type { VisitorStream } from "./visitor-stream.ts";
 
 export interface PublicListenerOptions {
   readonly location: string;
-  /** The connection for a Host header. */
-  readonly route: (authority: string) => Connection | undefined;
+  /** The connection for a Host header and a request's target. */
+  readonly route: (authority: string, target: string) => Connection | undefined;
+  /** In the place of what visitors ask for. */
+  readonly authority?: string;
+  /** What visitors' URLs begin with; default http. */
+  readonly scheme?: "http" | "https";
   /** Told of each visitor, and of the connection that takes it. */
   readonly onVisit: (request: StreamRequest, connection: Connection | undefined) => void;
   readonly logger: Logger;
@@ -181,7 +185,7 @@ class PublicListener {
   }
 
   #open({ authority }: Visit, request: StreamRequest): VisitorStream | undefined {
-    const connection = this.#options.route(authority);
+    const connection = this.#options.route(authority, request.path ?? "");
     const stream = connection?.openStream(request);
     this.#options.onVisit(request, stream === undefined ? undefined : connection);
     return stream;
@@ -190,8 +194,10 @@ class PublicListener {
   #visit(request: IncomingMessage): Visit {
     const ray = `${randomBytes(8).toString("hex")}-${this.#options.location.replace(/\d+$/, "")}`;
     const address = (request.socket.remoteAddress ?? "127.0.0.1").replace(/^::ffff:/, "");
-    const authority = /^https?:\/\/([^/?#]*)/i.exec(request.url ?? "")?.[1] ?? request.headers.host ?? "";
-    return { request, authority, ray, fields: visitorFields(request.rawHeaders, { address, ray, scheme: "http" }) };
+    const { authority: fixed, scheme = "http" } = this.#options;
+    const asked = /^https?:\/\/([^/?#]*)/i.exec(request.url ?? "")?.[1] ?? request.headers.host ?? "";
+    const fields = visitorFields(request.rawHeaders, { address, ray, scheme });
+    return { request, authority: fixed ?? asked, ray, fields };
   }
 
   /** Node hands out only the socket with an upgrade or CONNECT; a response of its own writes the ordinary answers. */

@@ -32,11 +32,12 @@ export class Router {
   }
 
   /** The next of a tunnel's registered connections, in turn; of one connector's with the same index, only the newest. */
-  pick(tunnelId: string): Connection | undefined {
+  pick(tunnelId: string, connectorId?: string): Connection | undefined {
     const newest = new Map<string, Connection>();
     for (const connection of this.connections) {
       const { registration, routable } = connection;
       if (!routable || registration?.tunnelId !== tunnelId) continue;
+      if (connectorId !== undefined && registration.clientId !== connectorId) continue;
       newest.set(`${registration.clientId} ${registration.connIndex}`, connection);
     }
     const usable = [...newest.values()];

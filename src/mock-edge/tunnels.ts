@@ -92,6 +92,11 @@ export class TunnelRegistry {
     return this.#hostnames.get(hostOf(authority));
   }
 
+  /** The account of a tunnel that was given out. */
+  accountOf(tunnelId: string): string | undefined {
+    return this.#tunnels.get(tunnelId)?.accountTag;
+  }
+
   verify(tunnelId: string, accountTag: string, secret: Uint8Array): Verdict {
     const tunnel = this.#tunnels.get(tunnelId);
     if (tunnel === undefined) return "unknown-tunnel";
