@@ -9,11 +9,11 @@ import type { RequestOutcome } from "../types.ts";
 import { drawBox } from "./box.ts";
 import { demoListener, demoUpgrade } from "../proxy/hello-world/listener.ts";
 import type { CliIo } from "./io.ts";
+import { withoutEchoes } from "./signal-echo.ts";
 import { defaultOriginRequest, singleService } from "../proxy/ingress/defaults.ts";
 
 /** As cloudflared opens them. */
 const CONNECTIONS = 4;
-const REPEATED_SIGNAL_MS = 500;
 
 function portOf(args: readonly string[]): number {
   const { values } = parseArgs({ args: [...args], options: { port: { type: "string" } }, allowPositionals: false });
@@ -46,15 +46,13 @@ export async function demo(args: readonly string[], io: CliIo): Promise<number> 
     },
     {},
   );
-  let signalledAt: number | undefined;
-  const release = io.onSignal(() => {
-    const now = performance.now();
-    if (signalledAt === undefined) say("Draining: requests in flight are finished, new ones are refused.\n");
-    // npm passes on a Ctrl-C that the terminal has delivered already; only a later one is a second wish.
-    const hurried = signalledAt !== undefined && now - signalledAt > REPEATED_SIGNAL_MS;
-    signalledAt ??= now;
-    void tunnel.close(hurried ? { grace: 0 } : {});
+  let isDraining = false;
+  const stop = withoutEchoes(() => {
+    if (!isDraining) say("Draining: requests in flight are finished, new ones are refused.\n");
+    void tunnel.close(isDraining ? { grace: 0 } : {});
+    isDraining = true;
   });
+  const release = io.onSignal(stop);
   try {
     say(`Mock edge on ${edge.edgeAddress}\n`);
     tunnel.on("registered", ({ connIndex, location }) => {

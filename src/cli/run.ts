@@ -15,6 +15,7 @@ import { checkNetwork, explainSilence } from "./late-check.ts";
 import { LateLogger } from "./late-logger.ts";
 import { keepPidFile } from "./pidfile.ts";
 import type { Reloader, ReloadOptions } from "./reload.ts";
+import { withoutEchoes } from "./signal-echo.ts";
 import { logStart } from "./start-log.ts";
 import { controlByStdin } from "./stdin-control.ts";
 import { noSystemd, type Systemd, tellSystemd } from "./systemd.ts";
@@ -61,7 +62,7 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
   try {
     const tunnel = start(config, { logger: late, scrub: (text) => scrubber.scrub(text) });
     if (io.env["NOTIFY_SOCKET"]) systemd = tellSystemd({ env: io.env, pid: process.pid, tunnel, logger: late });
-    const stop = closer(tunnel, io, late, systemd);
+    const stop = withoutEchoes(closer(tunnel, io, late, systemd));
     reload = reloadOnHangup({ request, loaded, tunnel, logger: late, io, scrubber }, systemd, () => stop("SIGHUP"));
     release = io.onSignal(stop);
     late.info(`Generated Connector ID: ${tunnel.connectorId}`);

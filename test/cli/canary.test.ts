@@ -237,7 +237,7 @@ describe("a tunnel that runs", () => {
       ),
     );
     io.signal("SIGTERM");
-    io.signal("SIGTERM");
+    io.signal("SIGINT");
     expect(await running).toBe(0);
     expect(io.stderr.text).toContain("Registered tunnel connection");
     expect(io.stderr.text).toContain("[redacted]");

@@ -107,7 +107,7 @@ describe("underpass diag", () => {
       io,
     );
     runner.signal("SIGTERM");
-    runner.signal("SIGTERM");
+    runner.signal("SIGINT");
     expect(await running).toBe(0);
 
     expect([status, io.stdout.text]).toEqual([0, `${path}\n`]);

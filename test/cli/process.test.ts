@@ -75,7 +75,7 @@ describe("signals", () => {
     await arrived;
     command.child.kill("SIGTERM");
     await command.saw("Initiating graceful shutdown");
-    command.child.kill("SIGTERM");
+    command.child.kill("SIGINT");
     expect(await command.exit).toBe(0);
     await asked;
     await gone();

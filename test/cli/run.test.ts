@@ -111,7 +111,7 @@ describe("signals", () => {
       io.signal("SIGINT");
       expect(tunnel.closes).toEqual([undefined, { grace: 0 }]);
       expect(io.killed).toBe(0);
-      io.signal("SIGINT");
+      io.signal("SIGTERM");
       expect(io.killed).toBe(1);
       tunnel.finish();
     });
@@ -119,6 +119,15 @@ describe("signals", () => {
     expect(tunnel?.closes).toHaveLength(3);
     expect(io.stderr.messages).toContain("Initiating graceful shutdown due to signal terminated ...");
     expect(io.listeners).toBe(0);
+  });
+
+  it("one that npm passes on, beside the terminal, is no second one", async () => {
+    const { tunnel } = await cli(run, {}, (tunnel, io) => {
+      io.signal("SIGINT");
+      io.signal("SIGINT");
+      tunnel.finish();
+    });
+    expect(tunnel?.closes).toEqual([undefined]);
   });
 
   it("SIGINT is named as cloudflared names it", async () => {

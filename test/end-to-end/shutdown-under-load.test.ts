@@ -139,7 +139,7 @@ describe.concurrent.each(["http2", "quic"] as const)("over %s", (protocol) => {
     await staged.waits(10);
     command.child.kill("SIGTERM");
     await command.saw("Initiating graceful shutdown");
-    command.child.kill("SIGTERM");
+    command.child.kill("SIGINT");
     expect(await command.exit).toBe(0);
     for (const answer of await Promise.all(answers)) expect(answer).not.toBe(200);
     const said = linesOf(staged);
