@@ -50,6 +50,30 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
     remedy:
       "start it; if it listens elsewhere than on ports 20241 to 20245, give the same --metrics or TUNNEL_METRICS here",
   },
+  ERR_UNDERPASS_ORIGIN_CERT: {
+    cause: "tail found a cert.pem that holds no token, or an incomplete one",
+    remedy: "run cloudflared login again, name the right file by --origincert, or give an access token by --token",
+  },
+  ERR_UNDERPASS_API: {
+    cause: "Cloudflare's API did not answer, or gave no access token; the message has its words",
+    remedy: "check the network and HTTPS_PROXY; the tunnel must belong to the account of cert.pem",
+  },
+  ERR_UNDERPASS_TAIL_UNREACHABLE: {
+    cause:
+      "tail reaches no connector: none runs, --connector-id names one that is gone, or the management host does not answer",
+    remedy:
+      "see whether the tunnel runs (underpass healthcheck on its machine); leave --connector-id out; check the network and HTTPS_PROXY",
+  },
+  ERR_UNDERPASS_TAIL_REFUSED: {
+    cause: "the access token is not accepted, the filters are not, or somebody else follows the log of this connector",
+    remedy:
+      "a new access token for this tunnel (they last an hour); end the other session, or choose another connector by --connector-id",
+  },
+  ERR_UNDERPASS_TAIL_ENDED: {
+    cause:
+      "the log that tail followed has ended: the connector did, the connection broke off, or a newer session of yours took over",
+    remedy: "start tail again",
+  },
   ERR_UNDERPASS_ABORTED: {
     cause:
       "the tunnel was closed, by its signal or by close, before it was registered (AbortError). cause is the signal's reason",

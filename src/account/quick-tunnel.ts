@@ -5,6 +5,7 @@
  *
  * Unlike cloudflared this looks at the status, at `success` and at every field, and names rate limits as such.
  */
+import { MAX_ANSWER_BYTES, openClient, readBody, reasonOf } from "./http-client.ts";
 import { CredentialsError, readCredentials } from "../config/credentials.ts";
 import { parseHostname } from "../config/hostname.ts";
 import { redactLikely } from "../proxy/ingress/redact.ts";
@@ -57,8 +58,6 @@ export class QuickTunnelError extends UnderpassError {
 
 /** From the request to the last byte of the answer, as in cloudflared. */
 const TIMEOUT_MS = 15_000;
-/** A good answer has some 400 bytes; the page of a rate limit a few thousand. */
-const MAX_ANSWER_BYTES = 65_536;
 const KEYS = { account: "account_tag", secret: "secret", tunnel: "id", endpoint: "endpoint" };
 
 /** Resolves with the tunnel, or rejects with a QuickTunnelError or with the signal's reason. */
@@ -76,7 +75,15 @@ export async function requestQuickTunnel(request: QuickTunnelRequest): Promise<Q
       redirect: "manual",
       signal,
     });
-    body = await readBody(response);
+    const read = await readBody(response);
+    if (read === undefined) {
+      throw new QuickTunnelError(
+        "ERR_UNDERPASS_QUICK_TUNNEL_INVALID",
+        `the quick-tunnel service's answer is longer than ${MAX_ANSWER_BYTES} bytes`,
+        { status: response.status },
+      );
+    }
+    body = read;
   } catch (error) {
     request.signal?.throwIfAborted();
     if (error instanceof QuickTunnelError) throw error;
@@ -90,42 +97,6 @@ export async function requestQuickTunnel(request: QuickTunnelRequest): Promise<Q
     client.end();
   }
   return readAnswer(response, body, url.origin);
-}
-
-/** undici takes 40 to 80 ms to load; only a quick tunnel pays for it. */
-async function openClient(url: URL): Promise<{ readonly send: typeof fetch; readonly end: () => void }> {
-  const { fetch: send, Agent, EnvHttpProxyAgent } = await import("undici");
-  // As in Go, a proxy is never asked for this machine itself.
-  const isLocal = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(url.hostname);
-  const dispatcher = isLocal ? new Agent() : new EnvHttpProxyAgent();
-  return {
-    // undici's types of fetch and Node's differ in detail, not in what is used here.
-    send: ((input: URL, init: object) => send(input, { ...init, dispatcher })) as unknown as typeof fetch,
-    end: () => {
-      dispatcher.destroy().catch(() => {});
-    },
-  };
-}
-
-async function readBody(response: Response): Promise<string> {
-  if (response.body === null) return "";
-  const reader = response.body.getReader();
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return Buffer.concat(chunks).toString("utf8");
-    length += value.byteLength;
-    if (length > MAX_ANSWER_BYTES) {
-      await reader.cancel();
-      throw new QuickTunnelError(
-        "ERR_UNDERPASS_QUICK_TUNNEL_INVALID",
-        `the quick-tunnel service's answer is longer than ${MAX_ANSWER_BYTES} bytes`,
-        { status: response.status },
-      );
-    }
-    chunks.push(value);
-  }
 }
 
 function readAnswer(response: Response, body: string, service: string): QuickTunnel {
@@ -211,12 +182,4 @@ function parseRetryAfter(value: string | null, now: number): number | undefined 
   if (/^\d{1,9}$/.test(value.trim())) return Number(value) * 1000;
   const date = Date.parse(value);
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
-}
-
-function reasonOf(error: unknown): string {
-  // fetch says "fetch failed"; the cause says why.
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  if (!(cause instanceof Error)) return String(cause);
-  const nested = cause instanceof AggregateError ? cause.errors.find((inner) => inner instanceof Error) : undefined;
-  return nested instanceof Error ? nested.message : cause.message || cause.name;
 }

@@ -13,16 +13,14 @@ import type { StartTunnel } from "./run.ts";
 /** Usage errors under `underpass tunnel`, as cloudflared has it. */
 const USAGE_STATUS = 255;
 
-const COMMANDS = "run tunnel config ingress check ready healthcheck diag service mock-edge demo version help".split(
-  " ",
-);
+const COMMANDS =
+  "run tunnel config ingress check ready healthcheck diag tail service mock-edge demo version help".split(" ");
 /** Commands of cloudflared that are not there yet, and why one may not miss them. */
 const NOT_YET: ReadonlyMap<string, string> = new Map([
   ["access", ""],
   ["forward", ""],
   ["login", ""],
   ["management", ""],
-  ["tail", ""],
   ["update", "; npm, or whatever installed underpass, updates it"],
 ]);
 const TUNNEL_NOT_YET = "login create route vnet list info delete cleanup token".split(" ");
@@ -44,6 +42,7 @@ export async function main(args: readonly string[], io: CliIo, start?: StartTunn
 async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, start?: StartTunnel): Promise<number> {
   const [command, ...rest] = args;
   if (command === "demo") return (await import("./demo.ts")).demo(rest, io);
+  if (command === "tail") return (await import("./tail.ts")).tail(rest, io, scrubber);
   if (command === "mock-edge") return (await import("./mock-edge.ts")).mockEdge(rest, io);
 
   const diagFlags = args.includes("diag") ? (await import("./diag-flags.ts")).takeDiagFlags(args) : undefined;

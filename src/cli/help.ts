@@ -19,6 +19,7 @@ Commands:
   ready          exit 0 where the tunnel that runs on this machine has a registered connection
   healthcheck    say how the tunnel on this machine is: ready, degraded, or only live; --json for programs
   diag           a zip file of all that is to be known about the tunnel on this machine, without secrets
+  tail           follow the log of a tunnel that runs somewhere else, through Cloudflare
   service        let systemd or launchd run a tunnel: service install, service uninstall
   mock-edge      an edge on this machine to test against
   demo           mock edge, connector and a demo page, all on this machine

@@ -154,3 +154,10 @@ export function isFile(path: string): boolean {
     return false;
   }
 }
+
+/** cert.pem of `cloudflared login`, in the first default directory that has one. */
+export function findOriginCert(env: Environment): string | undefined {
+  return defaultDirectories(env)
+    .map((directory) => join(directory, "cert.pem"))
+    .find(isFile);
+}

@@ -46,7 +46,8 @@ export function serveLogs(ws: WebSocket, open: (peer: LogStreamPeer, now: number
   schedule();
 }
 
-function textOf(data: RawData): string {
+/** Of a message of text. */
+export function textOf(data: RawData): string {
   if (Array.isArray(data)) return Buffer.concat(data).toString("utf8");
   return (data instanceof ArrayBuffer ? Buffer.from(data) : data).toString("utf8");
 }
