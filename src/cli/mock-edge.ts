@@ -22,6 +22,7 @@ Flags:
   --edge-port N          port for connectors (default: a free one)
   --public-port N        port for visitors (default: a free one)
   --quick-port N         port of the quick-tunnel API (default: a free one)
+  --management-port N    port for tail and the dashboard's requests (default: a free one)
   --cacert-out FILE      writes the CA certificate there (default: a temporary file)
   --token-out FILE       writes a tunnel's token there (default: a temporary file)
   --location NAME        letters of the edge's locations (default LAB)
@@ -67,6 +68,9 @@ const QUICK_FAULTS: Readonly<Record<string, QuickFault>> = {
   "quick-refuse": { kind: "refuse" },
 };
 
+/** Of the access token for the log. */
+const ACCESS_SECONDS = 24 * 3600;
+
 const CERTIFICATES = ["valid", "expired", "wrong-name", "untrusted"] as const;
 
 const FLAGS = {
@@ -74,6 +78,7 @@ const FLAGS = {
   "edge-port": { type: "string" },
   "public-port": { type: "string" },
   "quick-port": { type: "string" },
+  "management-port": { type: "string" },
   "cacert-out": { type: "string" },
   "token-out": { type: "string" },
   location: { type: "string" },
@@ -107,7 +112,7 @@ function parse(args: readonly string[]): Values {
   }
 }
 
-function port(values: Values, name: "edge-port" | "public-port" | "quick-port"): number {
+function port(values: Values, name: "edge-port" | "public-port" | "quick-port" | "management-port"): number {
   const text = values[name] ?? "0";
   const value = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
   if (!(value <= 65_535)) throw problem(`--${name}`, text, "a port from 0 (a free one) to 65535");
@@ -139,6 +144,7 @@ function readOptions(values: Values): MockEdgeOptions {
     edgePort: port(values, "edge-port"),
     publicPort: port(values, "public-port"),
     quickPort: port(values, "quick-port"),
+    managementPort: port(values, "management-port"),
     acceptAnyToken: values["accept-any-token"] === true,
     remotelyManaged: values["local-config"] !== true,
     certificate,
@@ -148,7 +154,7 @@ function readOptions(values: Values): MockEdgeOptions {
 }
 
 /** How to use it, with what this edge listens on. The token stays in its file. */
-function usage(edge: MockEdge, cacert: string, tokenFile: string): string {
+function usage(edge: MockEdge, cacert: string, tokenFile: string, accessFile: string): string {
   const edges = Array.from({ length: 4 }, () => `--edge ${edge.edgeAddress}`).join(" ");
   return `The mock edge is up. Ctrl-C ends it.
 
@@ -157,6 +163,7 @@ function usage(edge: MockEdge, cacert: string, tokenFile: string): string {
   They must trust       ${cacert}
   A tunnel's token      ${tokenFile}
   Quick-tunnel API      ${edge.quickUrl}
+  tail comes to         ${edge.managementHost}
 
 A named tunnel, by underpass and by cloudflared:
 
@@ -166,6 +173,12 @@ A named tunnel, by underpass and by cloudflared:
 A quick tunnel (its host name ends in .localhost; visit it on the port of the public URL):
 
   underpass --url http://localhost:8080 --quick-service ${edge.quickUrl} --edge ${edge.edgeAddress} --cacert ${cacert}
+
+The log of the named tunnel, by underpass and by cloudflared (the access token is good for a day):
+
+  export SSL_CERT_FILE=${cacert} TUNNEL_MANAGEMENT_TOKEN=$(cat ${accessFile})
+  underpass tail --management-hostname ${edge.managementHost}
+  cloudflared tail --management-hostname ${edge.managementHost}
 
 `;
 }
@@ -206,17 +219,18 @@ export async function mockEdge(args: readonly string[], io: CliIo): Promise<numb
       if ("edge" in fault) edge.fail(fault.edge, { times });
       else edge.failQuick(fault.quick, times);
     }
-    const token = edge.issueToken();
+    const { token, tunnelId } = edge.issueTunnel();
+    const access = edge.issueManagementToken(tunnelId, { expiresInSeconds: ACCESS_SECONDS });
     scrubber.add(token);
+    scrubber.add(access);
     const cacert = values["cacert-out"] ?? (await edge.caFile());
     if (values["cacert-out"] !== undefined) await writeFile(cacert, edge.caPem);
-    let tokenFile = values["token-out"];
-    if (tokenFile === undefined) {
-      scratch = await mkdtemp(join(tmpdir(), "underpass-mock-edge-token-"));
-      tokenFile = join(scratch, "token");
-    }
+    scratch = await mkdtemp(join(tmpdir(), "underpass-mock-edge-token-"));
+    const tokenFile = values["token-out"] ?? join(scratch, "token");
+    const accessFile = join(scratch, "access-token");
     await writeFile(tokenFile, `${token}\n`, { mode: 0o600 });
-    io.stdout.write(usage(edge, cacert, tokenFile));
+    await writeFile(accessFile, `${access}\n`, { mode: 0o600 });
+    io.stdout.write(usage(edge, cacert, tokenFile, accessFile));
     await stopped;
     return 0;
   } finally {
