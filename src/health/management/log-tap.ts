@@ -78,7 +78,9 @@ export class LogTap {
   }
 
   #record(level: LogLevel, message: string, fields: LogFields | undefined): LogRecord {
-    const plain = fields === undefined ? {} : plainFields(fields, false);
+    const plain: Record<string, unknown> = fields === undefined ? {} : plainFields(fields, false);
+    // A number in `event` is what the console shows of it, as cloudflared's does.
+    delete plain["event"];
     return {
       time: new Date(this.#now()).toISOString(),
       // An error that was logged as something else is still what somebody who looks for errors wants.
@@ -92,7 +94,9 @@ export class LogTap {
 
 /** Requests say by their fields what they are; UDP by the words of its lines. */
 function eventOf(message: string, fields: LogFields | undefined): LogEvent {
-  const kind = fields?.["outcome"] === undefined ? undefined : fields["kind"];
+  // What the connector serves itself, such as this log, is no request of a visitor's.
+  const isVisit = fields?.["outcome"] !== undefined && fields["ingressRule"] !== -1;
+  const kind = isVisit ? fields["kind"] : undefined;
   if (kind === "http" || kind === "websocket") return "http";
   if (kind === "tcp") return "tcp";
   return /\bUDP session|\bdatagram\b/.test(message) ? "udp" : "cloudflared";

@@ -74,12 +74,14 @@ describe("LogTap", () => {
     ["UDP session registered", { sessionId: "1" }, "udp"],
     ["Failed to open a UDP session", {}, "udp"],
     ["Dropped a datagram of the edge", {}, "udp"],
-    ["Registered tunnel connection", { kind: "http" }, "cloudflared"],
+    ["Registered tunnel connection", { kind: "http", event: 0 }, "cloudflared"],
+    ["Request served", { outcome: "ok", kind: "websocket", ingressRule: -1 }, "cloudflared"],
   ])("%s with %j is of event %s", (message, fields, event) => {
     const { follow, records, tap } = tapped();
     follow();
     tap.logger.info(message, fields);
     expect(records[0]?.event).toBe(event);
+    expect(records[0]?.fields).not.toHaveProperty("event");
   });
 
   it("raises lines with an error to the level error, and tells errors as text", () => {
