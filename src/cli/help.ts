@@ -1,6 +1,7 @@
 /** The help texts. Flags come from the settings table, so that none is forgotten. */
 import type { SettingSpec } from "../config/settings.ts";
 import { settingsTable } from "../config/settings-table.ts";
+import { TAIL_HELP } from "./tail-flags.ts";
 
 const ROOT = `underpass - Cloudflare Tunnel without cloudflared
 
@@ -130,6 +131,8 @@ export function helpFor(words: readonly string[]): string {
       return DIAG;
     case "service":
       return SERVICE;
+    case "tail":
+      return TAIL_HELP;
     case "ready":
     case "healthcheck":
       return READY;

@@ -102,6 +102,8 @@ function follow(ws: WebSocket, plan: TailPlan, io: CliIo, signal: AbortSignal): 
     };
     const leave = (): void => {
       clearTimeout(silence);
+      // Its answer is not heard otherwise.
+      ws.resume();
       ws.close(CLOSE_CODES.normal);
       setTimeout(() => ws.terminate(), CLOSE_MS).unref();
     };
@@ -111,7 +113,7 @@ function follow(ws: WebSocket, plan: TailPlan, io: CliIo, signal: AbortSignal): 
       leave();
     };
     const write = (text: string): void => {
-      if (io.stdout.write(text) || ws.isPaused) return;
+      if (left || io.stdout.write(text) || ws.isPaused) return;
       // Whoever reads stdout is slow: the connector leaves entries out, and says so.
       clearTimeout(silence);
       ws.pause();

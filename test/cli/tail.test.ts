@@ -184,6 +184,9 @@ it("--help lists its flags", async () => {
   const { io, status } = tail(["--help"]);
   expect(await status).toBe(0);
   expect(io.stdout.text).toContain("--connector-id UUID");
+  const other = new FakeIo();
+  expect(await main(["help", "tail"], other)).toBe(0);
+  expect(other.stdout.text).toBe(io.stdout.text);
 });
 
 it("gets its access token from the API by cert.pem, and prints one on demand", async () => {

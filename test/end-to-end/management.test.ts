@@ -99,6 +99,15 @@ describe.each(["http2", "quic"] as const)("over %s", (protocol) => {
     expect(outcomes).toMatchObject([{ path: "/ping", ingressRule: -1, class: "ok" }]);
   });
 
+  it("is there for one client after another", async () => {
+    await start();
+    for (let count = 0; count < 40; count++) {
+      const { client } = await follow();
+      client.close();
+      await once(client, "close");
+    }
+  });
+
   it("ends with the tunnel, which does not wait for it", async () => {
     await start();
     const { client } = await follow();

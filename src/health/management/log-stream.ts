@@ -6,8 +6,7 @@
  *
  * A connector serves one streaming client at a time: each costs every log line its encoding.
  */
-import type { LogRecord, LogTap } from "./log-tap.ts";
-import { LOG_LEVELS } from "./log-tap.ts";
+import { LOG_LEVELS, type LogEvent, type LogLevel, type LogListener, type LogRecord, type LogTap } from "./log-tap.ts";
 import { IDLE_MS, PING_INTERVAL_MS, QUEUED_ENTRIES, UNANSWERED_PINGS } from "./limits.ts";
 import { type LogFilters, logsMessage, readClientMessage } from "./messages.ts";
 
@@ -65,7 +64,7 @@ export class LogStreams {
       current.close(CLOSE_CODES.normal, "another session of the same actor has begun");
     }
     this.#streaming = stream;
-    const detach = this.#tap.attach((record) => stream.record(record));
+    const detach = this.#tap.attach(stream);
     return () => {
       detach();
       if (this.#streaming === stream) this.#streaming = undefined;
@@ -81,7 +80,7 @@ interface LogStreamOptions {
   readonly claim: (stream: LogStream) => (() => void) | undefined;
 }
 
-export class LogStream {
+export class LogStream implements LogListener {
   readonly actor: string;
   readonly #peer: LogStreamPeer;
   readonly #random: () => number;
@@ -145,20 +144,27 @@ export class LogStream {
     this.#state = { kind: "idle", since: now, started: true };
   }
 
-  record(record: LogRecord): void {
-    if (this.#state.kind !== "streaming" || !this.#passes(record, this.#state.filters)) return;
-    const text = logsMessage(record);
-    if (this.#queue.length === 0 && this.#leftOut === 0 && !this.#peer.blocked) this.#peer.send(text);
-    else if (this.#queue.length < QUEUED_ENTRIES) this.#queue.push(text);
-    else this.#leftOut++;
+  /** Whether an entry gets through the filters, and there is room for it. */
+  wants(level: LogLevel, event: LogEvent): boolean {
+    if (this.#state.kind !== "streaming" || !this.#passes(level, event, this.#state.filters)) return false;
+    if (this.#queue.length < QUEUED_ENTRIES) return true;
+    this.#leftOut++;
+    return false;
   }
 
-  #passes({ event, level }: LogRecord, filters: LogFilters): boolean {
+  #passes(level: LogLevel, event: LogEvent, filters: LogFilters): boolean {
     return (
       LOG_LEVELS.indexOf(level) >= LOG_LEVELS.indexOf(filters.level) &&
       (filters.events.length === 0 || filters.events.includes(event)) &&
       (filters.sampling >= 1 || this.#random() < filters.sampling)
     );
+  }
+
+  /** An entry that it wants. */
+  record(record: LogRecord): void {
+    const text = logsMessage(record);
+    if (this.#queue.length === 0 && this.#leftOut === 0 && !this.#peer.blocked) this.#peer.send(text);
+    else this.#queue.push(text);
   }
 
   /** The WebSocket's buffers have room again. `time` is the wall clock's, RFC 3339. */

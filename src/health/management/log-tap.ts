@@ -20,7 +20,11 @@ export interface LogRecord {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-export type LogListener = (record: LogRecord) => void;
+export interface LogListener {
+  /** Asked first: nobody pays for a record that is not wanted. */
+  wants(level: LogLevel, event: LogEvent): boolean;
+  record(record: LogRecord): void;
+}
 
 export interface LogTapOptions {
   readonly target: Logger;
@@ -67,26 +71,28 @@ export class LogTap {
   }
 
   #tell(level: LogLevel, message: string, fields: LogFields | undefined): void {
-    let record: LogRecord;
     try {
-      record = this.#record(level, message, fields);
+      const event = eventOf(message, fields);
+      // An error that was logged as something else is still what somebody who looks for errors wants.
+      const raised = fields?.["error"] === undefined ? level : "error";
+      let record: LogRecord | undefined;
+      for (const listener of this.#listeners) {
+        if (listener.wants(raised, event)) listener.record((record ??= this.#record(raised, event, message, fields)));
+      }
     } catch {
       // A field whose getter throws must not end the tunnel.
-      return;
     }
-    for (const listener of this.#listeners) listener(record);
   }
 
-  #record(level: LogLevel, message: string, fields: LogFields | undefined): LogRecord {
+  #record(level: LogLevel, event: LogEvent, message: string, fields: LogFields | undefined): LogRecord {
     const plain: Record<string, unknown> = fields === undefined ? {} : plainFields(fields, false);
     // A number in `event` is what the console shows of it, as cloudflared's does.
     delete plain["event"];
     return {
       time: new Date(this.#now()).toISOString(),
-      // An error that was logged as something else is still what somebody who looks for errors wants.
-      level: "error" in plain ? "error" : level,
+      level,
       message: this.#scrub(message.slice(0, MAX_TEXT)),
-      event: eventOf(message, fields),
+      event,
       fields: JSON.parse(this.#scrub(JSON.stringify(plain))) as Record<string, unknown>,
     };
   }

@@ -1,13 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { Secret } from "../../../src/config/secret.ts";
-import { LogTap, type LogRecord } from "../../../src/health/management/log-tap.ts";
+import { type LogListener, LogTap, type LogRecord } from "../../../src/health/management/log-tap.ts";
 import { Scrubber } from "../../../src/proxy/ingress/redact.ts";
 import type { LogFields } from "../../../src/types.ts";
 
 type Line = readonly [level: string, message: string, fields: LogFields | undefined];
 
-function tapped(scrub?: (text: string) => string) {
+function tapped(scrub?: (text: string) => string, wants: LogListener["wants"] = () => true) {
   const lines: Line[] = [];
   const write =
     (level: string) =>
@@ -16,7 +16,7 @@ function tapped(scrub?: (text: string) => string) {
   const target = { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
   const tap = new LogTap({ target, scrub, now: () => Date.UTC(2026, 0, 2, 3, 4, 5) });
   const records: LogRecord[] = [];
-  return { lines, records, tap, follow: () => tap.attach((record) => records.push(record)) };
+  return { lines, records, tap, follow: () => tap.attach({ wants, record: (record) => void records.push(record) }) };
 }
 
 describe("LogTap", () => {
@@ -56,6 +56,29 @@ describe("LogTap", () => {
     tap.logger.info("a line", fields);
     expect(reads).toBe(1);
     expect(records).toHaveLength(1);
+  });
+
+  it("makes no record that nobody wants", () => {
+    let reads = 0;
+    const fields = {
+      outcome: "ok",
+      kind: "tcp",
+      get costly() {
+        reads++;
+        return "text";
+      },
+    };
+    const asked: string[] = [];
+    const { follow, records, tap } = tapped(undefined, (level, event) => {
+      asked.push(`${level} ${event}`);
+      return level === "error";
+    });
+    follow();
+    tap.logger.debug("a line", fields);
+    expect([reads, records.length]).toEqual([0, 0]);
+    tap.logger.debug("a line", { ...fields, error: "x" });
+    expect(records).toHaveLength(1);
+    expect(asked).toEqual(["debug tcp", "error tcp"]);
   });
 
   it("tells followers alone what is for them", () => {
