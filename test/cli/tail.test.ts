@@ -2,12 +2,16 @@
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
+import https from "node:https";
 import net, { type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Writable } from "node:stream";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { WebSocketServer } from "ws";
 import { main } from "../../src/cli/dispatch.ts";
 import { connect, type Logger, type Tunnel } from "../../src/index.ts";
+import { createAuthority } from "../../src/mock-edge/ca.ts";
 import { type IssuedTunnel, type MockEdge, startMockEdge } from "../../src/mock-edge/index.ts";
 import { makeToken } from "../health/management/make-token.ts";
 import { FakeIo } from "./fake-io.ts";
@@ -177,6 +181,89 @@ describe("what keeps it from beginning", () => {
     const { io, status } = tail([issued.tunnelId]);
     expect(await status).toBe(1);
     expect(io.stderr.text).toContain("no cert.pem");
+  });
+});
+
+describe("whoever reads its stdout", () => {
+  /** A management service of this test's own that sends entries as fast as they are taken. */
+  async function flood(entry: string) {
+    const authority = createAuthority();
+    const { certPem, keyPem } = authority.issue({ dnsNames: ["localhost"] });
+    const ca = join(folder, "flood.pem");
+    writeFileSync(ca, authority.certPem);
+    const server = https.createServer({ cert: certPem, key: keyPem }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const sockets = new WebSocketServer({ server });
+    let sent = 0;
+    sockets.on("connection", (ws) => {
+      const more = (): void => {
+        if (ws.readyState !== ws.OPEN) return;
+        sent++;
+        ws.send(entry, more);
+      };
+      ws.once("message", more);
+    });
+    const args = ["tail", "--management-hostname", `localhost:${(server.address() as AddressInfo).port}`];
+    return {
+      args: [...args, "--token", token()],
+      env: { SSL_CERT_FILE: ca },
+      sent: () => sent,
+      close: () => {
+        for (const client of sockets.clients) client.terminate();
+        server.close();
+      },
+    };
+  }
+
+  /** Output that is taken until there were so many bytes. */
+  function stalling(bytes: number, stall: (done: (error?: Error) => void) => void) {
+    const output = { written: 0 };
+    const stdout = new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        output.written += chunk.length;
+        if (output.written < bytes) done();
+        else stall(done);
+      },
+    });
+    return { output, stdout };
+  }
+
+  const entry = JSON.stringify({ type: "logs", logs: [{ time: "t", message: `bell \u0007 ${"x".repeat(1000)}` }] });
+
+  it("may stop reading: nothing piles up, and Ctrl-C ends it", async () => {
+    const server = await flood(entry);
+    const { output, stdout } = stalling(100_000, () => {});
+    const io = Object.assign(new FakeIo(server.env), { stdout });
+    const status = main(server.args, io);
+    // Until nothing moves any more: the sockets are full.
+    for (let before = -1; before !== server.sent() || before < 100; ) {
+      before = server.sent();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    expect(stdout.writableLength).toBeLessThan(1_000_000);
+    io.signal("SIGINT");
+    expect(await status).toBe(0);
+    expect(output.written).toBeLessThan(1_000_000);
+    server.close();
+  });
+
+  it("may go away: that ends it with 0", async () => {
+    const server = await flood(entry);
+    const { stdout } = stalling(10_000, (done) => done(Object.assign(new Error("EPIPE"), { code: "EPIPE" })));
+    const io = Object.assign(new FakeIo(server.env), { stdout });
+    expect(await main(server.args, io)).toBe(0);
+    server.close();
+  });
+
+  it("gets one line an entry, without terminal codes from outside", async () => {
+    const server = await flood(entry);
+    const io = new FakeIo(server.env);
+    const status = main(server.args, io);
+    while (!io.stdout.text.includes("\n")) await new Promise((resolve) => setTimeout(resolve, 5));
+    io.signal("SIGINT");
+    expect(await status).toBe(0);
+    expect(io.stdout.text.split("\n")[0]).toBe(`t debug cloudflared bell \\u0007 ${"x".repeat(1000)} {}`);
+    server.close();
   });
 });
 
