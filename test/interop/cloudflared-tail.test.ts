@@ -48,8 +48,9 @@ function start(args: readonly string[], env: Record<string, string> = {}) {
   return { child, exit, output };
 }
 
-async function ours(protocol: "http2" | "quic"): Promise<void> {
+async function ours(protocol: "http2" | "quic", requestLog: "errors" | "headers" = "errors"): Promise<void> {
   const tunnel = await connect({
+    requestLog,
     token: issued.token,
     edge: [edge.edgeAddress],
     cacert: edge.caPem,
@@ -91,6 +92,18 @@ describe.skipIf(binary === "").each(["http2", "quic"] as const)("over %s", (prot
     if (format === "json") {
       expect(JSON.parse(line)).toMatchObject({ event: "http", message: "Request served", fields: { path: "/path" } });
     } else expect(line).toMatch(/^\S+ debug http Request served \{.*"path":"\/path"/);
+    expect(output.stderr).toBe("");
+  });
+
+  it("no visitor ends cloudflared tail by the length of his headers", async () => {
+    await ours(protocol, "headers");
+    const args = ["--management-hostname", edge.managementHost, "--token", token(), "--event", "http"];
+    const { output } = start(["tail", ...args]);
+    await visitUntil(() => output.stdout.includes("Request served"));
+    const headers = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`x-${"n".repeat(900)}${i}`, "v"]));
+    await (await edge.fetch("https://app.example.com/long", { headers })).text();
+    await visitUntil(() => /"path":"\/long"[^]*"path":"\/path"/.test(output.stdout));
+    expect(output.stdout).toMatch(/"requestHeaders":"\[\d+ bytes\]"/);
     expect(output.stderr).toBe("");
   });
 

@@ -4,6 +4,8 @@
 export const QUEUED_ENTRIES = 30;
 /** What may lie in the socket's buffers before entries wait: a burst passes, a client that never reads holds no more. */
 export const BUFFERED_BYTES = 64 * 1024;
+/** Of one entry: cloudflared's `tail` ends at a message of more than 32 KiB, which a visitor's header names would reach. */
+export const MAX_ENTRY_BYTES = 32 * 1024;
 /** WebSockets at a time: each costs a stream, a timer and its buffers, whether or not it streams. */
 export const MAX_SOCKETS = 16;
 /** Of a client's message, as in cloudflared: filters are short. */

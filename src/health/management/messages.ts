@@ -7,6 +7,7 @@
  *
  * In entries `level` is left out for debug and `event` for cloudflared, as cloudflared does.
  */
+import { MAX_ENTRY_BYTES } from "./limits.ts";
 import { LOG_EVENTS, LOG_LEVELS, type LogEvent, type LogLevel, type LogRecord } from "./log-tap.ts";
 
 /** Which entries a client wants. */
@@ -58,7 +59,14 @@ export function startMessage(filters: LogFilters): string {
   return JSON.stringify({ type: "start_streaming", filters });
 }
 
-export function logsMessage({ event, fields, level, message, time }: LogRecord): string {
+/** One entry, never longer than clients take. */
+export function logsMessage(record: LogRecord): string {
+  const text = encode(record);
+  const excess = Buffer.byteLength(text) - MAX_ENTRY_BYTES;
+  return excess <= 0 ? text : encode({ ...record, fields: shortened(record.fields, excess) });
+}
+
+function encode({ event, fields, level, message, time }: LogRecord): string {
   const entry = {
     time,
     ...(level === "debug" ? {} : { level }),
@@ -67,6 +75,24 @@ export function logsMessage({ event, fields, level, message, time }: LogRecord):
     ...(Object.keys(fields).length === 0 ? {} : { fields }),
   };
   return JSON.stringify({ type: "logs", logs: [entry] });
+}
+
+/** The longest fields give way to their lengths, until so many bytes are saved. */
+function shortened(fields: LogRecord["fields"], excess: number): LogRecord["fields"] {
+  const sizes = Object.entries(fields).map(([name, value]) => ({ name, bytes: jsonBytes(value) }));
+  const result = { ...fields };
+  let left = excess;
+  for (const { bytes, name } of sizes.sort((a, b) => b.bytes - a.bytes)) {
+    if (left <= 0) break;
+    const length = `[${bytes} bytes]`;
+    result[name] = length;
+    left -= bytes - jsonBytes(length);
+  }
+  return result;
+}
+
+function jsonBytes(value: unknown): number {
+  return Buffer.byteLength(JSON.stringify(value) ?? "");
 }
 
 /** The entries of a server's message, or undefined where it is none of logs. What is missing gets what it stands for. */

@@ -153,6 +153,41 @@ describe("a log stream", () => {
   });
 });
 
+describe("an entry's length", () => {
+  const sentFor = (fields: Record<string, unknown>, message = "m"): string => {
+    const { open, tap } = connector();
+    const client = open("a");
+    client.say(START);
+    tap.logger.info(message, fields);
+    expect(client.sent).toHaveLength(1);
+    return client.sent[0] ?? "";
+  };
+  const headers = (length: number): Record<string, string> =>
+    Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`${"n".repeat(length)}${i}`, "v"]));
+
+  it("is what clients take: the longest fields give way to their lengths, the others stay", () => {
+    const text = sentFor({ path: "/p", requestHeaders: headers(1000), responseHeaders: headers(10), status: 200 });
+    const bytes = Buffer.byteLength(JSON.stringify(headers(1000)));
+    expect(readLogs(text)?.[0]?.fields).toEqual({
+      path: "/p",
+      requestHeaders: `[${bytes} bytes]`,
+      responseHeaders: headers(10),
+      status: 200,
+    });
+  });
+
+  it("leaves an entry whole that clients take", () => {
+    expect(readLogs(sentFor({ requestHeaders: headers(600) }))?.[0]?.fields).toEqual({ requestHeaders: headers(600) });
+  });
+
+  it.each(["\u0001", "\u4e2d", "\ud83d\ude00", '"'])("is bounded in bytes: %j", (character) => {
+    const long = character.repeat(10_000);
+    const text = sentFor({ a: long, b: [long, long], c: { d: headers(2000) }, error: new Error(long) }, long);
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(32 * 1024);
+    expect(readLogs(text)?.[0]?.level).toBe("error");
+  });
+});
+
 describe("one session a connector", () => {
   it("closes another actor with 4002, and leaves the first alone", () => {
     const { open, tap } = connector();
