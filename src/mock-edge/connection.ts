@@ -73,6 +73,8 @@ export class Connection {
         this.#error = error;
         clearTimeout(this.#timer);
         this.#privateNetwork?.close();
+        // Those of a QUIC connection that was forgotten have not heard of it.
+        for (const stream of Array.from(this.#streams)) stream.onCancel({ kind: "connection-closed" });
         this.#become("closed");
         this.#resolveClosed();
       },

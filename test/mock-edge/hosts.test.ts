@@ -18,7 +18,10 @@ async function tunnelTo(edge: MockEdge, protocol: "http2" | "quic", errors: stri
     token: edge.issueToken(),
     edge: hosts.map((host) => `${host}:${port}`),
     cacert: edge.caPem,
-    origin: () => new Response("served"),
+    origin: async (request: Request) => {
+      await request.text();
+      return new Response("served");
+    },
     protocol,
     haConnections: hosts.length,
     healthCheck: false,
@@ -44,6 +47,19 @@ describe.each(["http2", "quic"] as const)("over %s", (protocol) => {
     expect(edge.edgeAddress).toBe(address);
     await edge.registered(hosts.length);
     expect(await (await fetch(edge.publicUrl)).text()).toBe("served");
+  });
+
+  it.each(["drop", "reset", "close"] as const)("%s ends the visits that are under way", async (how) => {
+    const edge = await start({ edgeHosts: hosts });
+    await tunnelTo(edge, protocol, []);
+    const { hostname } = new URL(edge.publicUrl);
+    const stream = edge.openStream({ authority: hostname, method: "POST" }, { connIndex: 0 });
+    const refused = stream.head.then(
+      () => "answered",
+      ({ message }: Error) => message,
+    );
+    edge.connections.find(({ registration }) => registration?.connIndex === 0)?.[how]();
+    expect(await refused).toBe("the connector's connection is gone");
   });
 
   it("reset tells the connector at once", async () => {

@@ -1,0 +1,63 @@
+/** The command as its own process, whose figures are its own. Linux only. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Command, startCommand } from "../end-to-end/start.ts";
+
+export interface Figures {
+  /** Of the heap and of buffers, after a collection. */
+  readonly heapBytes: number;
+  readonly residentBytes: number;
+  readonly descriptors: number;
+}
+
+export interface Connector {
+  readonly command: Command;
+  descriptors(): number;
+  residentBytes(): number;
+  figures(): Promise<Figures>;
+  /** As the connector sees it; 0 before it listens for such questions. */
+  readyConnections(): Promise<number>;
+}
+
+export interface ConnectorOptions {
+  readonly token: string;
+  readonly cacert: string;
+  readonly nameServer: string;
+  readonly originPort: number;
+}
+
+export function startConnector(options: ConnectorOptions): Connector {
+  const { cacert, nameServer, originPort, token } = options;
+  const flags = ["--cacert", cacert, "--protocol", "auto", "--metrics", "127.0.0.1:0", "--output", "json"];
+  // Idle connections to the origin go soon, so that those that are left can be counted.
+  const origin = ["--url", `http://127.0.0.1:${originPort}`, "--proxy-keepalive-timeout", "2s"];
+  const command = startCommand(["run", ...flags, ...origin], {
+    nodeArgs: ["--expose-gc", "--import", join(import.meta.dirname, "preload.mjs")],
+    env: { ...process.env, TUNNEL_TOKEN: token, CHAOS_NAME_SERVER: nameServer },
+  });
+  const folder = `/proc/${command.child.pid}`;
+  const descriptors = (): number => readdirSync(`${folder}/fd`).length;
+  const residentBytes = (): number =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`${folder}/status`, "latin1"))?.[1] ?? 0) * 1024;
+  return {
+    command,
+    async readyConnections() {
+      const metrics = /Starting metrics server on ([^/]+)/.exec(command.output.stderr)?.[1];
+      if (metrics === undefined) return 0;
+      const ready = await fetch(`http://${metrics}/ready`, { headers: { connection: "close" } });
+      return ((await ready.json()) as { readyConnections: number }).readyConnections;
+    },
+    descriptors,
+    residentBytes,
+    async figures() {
+      command.output.stdout = "";
+      command.child.kill("SIGUSR2");
+      await command.saw("figures {");
+      const { heapUsed, external } = JSON.parse(command.output.stdout.replace("figures ", "")) as {
+        heapUsed: number;
+        external: number;
+      };
+      return { heapBytes: heapUsed + external, residentBytes: residentBytes(), descriptors: descriptors() };
+    },
+  };
+}
