@@ -1,6 +1,7 @@
 /** Where log lines go. No sink ever throws, blocks the event loop on a pipe, or holds more than a bounded backlog. */
 import {
   closeSync,
+  constants,
   existsSync,
   fstatSync,
   mkdirSync,
@@ -197,7 +198,9 @@ export class RollingSink implements LogSink {
 
 function openForAppend(path: string): number {
   makeDirectory(dirname(path));
-  return openSync(path, "a", 0o644);
+  // A pipe that nobody reads is an error, and does not hold the process up.
+  const { O_APPEND, O_CREAT, O_WRONLY } = constants;
+  return openSync(path, O_WRONLY | O_APPEND | O_CREAT | (constants.O_NONBLOCK ?? 0), 0o644);
 }
 
 /** Node's own recursive mkdir never returns where a parent can't be made, e.g. under /proc. */

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdtempSync,
@@ -167,6 +168,15 @@ describe("files", () => {
     const { sink, logger } = logTo({ logfile: "/proc/nonexistent/x.log" });
     logger.info("still here");
     expect(sink.entries[0]).toMatchObject({ level: "error", message: expect.stringContaining("can't be written") });
+    expect(sink.messages.at(-1)).toBe("still here");
+  });
+
+  it.skipIf(process.platform === "win32")("that are pipes without a reader hold nothing up", () => {
+    const logfile = join(directory, "pipe");
+    expect(spawnSync("mkfifo", [logfile]).status).toBe(0);
+    const { sink, logger } = logTo({ logfile });
+    logger.info("still here");
+    expect(sink.entries[0]).toMatchObject({ level: "error", message: expect.stringContaining("ENXIO") });
     expect(sink.messages.at(-1)).toBe("still here");
   });
 
