@@ -27,13 +27,21 @@ export function formatConsole(json: string, colours: boolean): string {
 
 /** A message from outside can't forge a second line, nor speak to the terminal. */
 function oneLine(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, escape);
+  return escapeInvisible(text.replace(/[\u0000-\u001f]/g, escape));
+}
+
+/**
+ * What JSON leaves as it is: controls that a terminal obeys in eight bits, too, line ends of Unicode, and marks that turn the
+ * direction of writing. Sound for text and for JSON as a whole.
+ */
+export function escapeInvisible(text: string): string {
+  return text.replace(/[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, escape);
 }
 
 function quote(value: unknown): string {
   const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined");
   if (typeof value === "string" && /[^\x21-\x7e]|["\\]/.test(text)) {
-    return JSON.stringify(text).replace(/[\u007f-\u009f\u2028\u2029]/g, escape);
+    return escapeInvisible(JSON.stringify(text));
   }
   return oneLine(text);
 }

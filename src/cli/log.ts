@@ -3,7 +3,7 @@ import { type DestinationStream, pino } from "pino";
 import { errorText, MAX_TEXT, plainFields } from "../health/management/plain-fields.ts";
 import type { Scrubber } from "../proxy/ingress/redact.ts";
 import type { LogFields, Logger } from "../types.ts";
-import { formatConsole } from "./console-format.ts";
+import { escapeInvisible, formatConsole } from "./console-format.ts";
 import type { OutputStream } from "./io.ts";
 import { type FileEvents, FileSink, type LogSink, RollingSink, StreamSink } from "./log-sinks.ts";
 import { type CommandLogLevel, LEVELS, type LogSettings } from "./log-settings.ts";
@@ -39,7 +39,7 @@ export function createLogger(settings: LogSettings, stderr: OutputStream, scrubb
   const lowest = file === undefined ? consoleLevel : Math.min(consoleLevel, fileLevel);
   const destination: DestinationStream = {
     write(line) {
-      const clean = scrubber.scrub(line);
+      const clean = escapeInvisible(scrubber.scrub(line));
       if (at >= consoleLevel) console.write(onConsole(clean));
       if (at >= fileLevel) file?.write(inFile(clean));
     },

@@ -3,14 +3,18 @@ import type { HeaderField } from "../../protocol/bytes/header-field.ts";
 
 const REDACTED = "[redacted]";
 
-/** Credentials by the names that they go by; a few harmless ones more are no loss. */
+/** Credentials by the names that they go by; a few harmless ones more are no loss. Browsers can hand a token on as a subprotocol alone. */
 const SECRET_NAME =
-  /authorization|cookie|token|secret|api-?key|passw|credential|signature|session|jwt|csrf|xsrf|^cf-access-|^x-auth|^x-amz-|^x-goog-|^x-ms-/;
+  /auth(?!or(?!iz))|cookie|token|secret|passw|passphrase|passcode|credential|signature|session|jwt|csrf|xsrf|dpop|assertion|client-cert|api-?key|(?:^|[-_])(?:key|otp|totp|pin|sid|pwd)(?:[-_]|$)|^sec-websocket-protocol$|^cf-access-|^x-amz-|^x-goog-|^x-ms-/;
 
-/** Values that are URLs; their queries and fragments may hold what the names above say. */
+/** Values that are URLs, relative ones too. */
 const URL_NAME = /^(?:referer|location|content-location|refresh|link|.*-ur[il])$/;
+/** What queries, fragments and user information hold may be what the names above say. A query may well contain a comma or semicolon. */
+const QUERY = /[?#][^\s>"]+/g;
+const USER_INFORMATION = /:\/\/[^/@\s]*@/g;
 
-const MAX_HEADERS = 64;
+/** As many as a log line holds of one object. */
+const MAX_HEADERS = 50;
 const MAX_VALUE = 256;
 
 /** By lower-case name; several of one name as a list. */
@@ -28,6 +32,7 @@ export function shownHeaders(headers: readonly HeaderField[]): Record<string, st
 
 function shownValue(name: string, value: string): string {
   if (SECRET_NAME.test(name)) return REDACTED;
-  const safe = URL_NAME.test(name) ? value.replaceAll(/[?#][^\s>"',;]*/g, (rest) => `${rest[0]}…`) : value;
+  const isUrl = URL_NAME.test(name) || value.includes("/");
+  const safe = isUrl ? value.replace(QUERY, (rest) => `${rest[0]}…`).replace(USER_INFORMATION, "://…@") : value;
   return safe.length > MAX_VALUE ? `${safe.slice(0, MAX_VALUE)}…` : safe;
 }

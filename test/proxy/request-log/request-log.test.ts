@@ -127,6 +127,13 @@ describe("headers in a log", () => {
     "X-Hub-Signature-256",
     "Stripe-Signature",
     "X-Session-Id",
+    "X-Functions-Key",
+    "Ocp-Apim-Subscription-Key",
+    "Auth",
+    "X-OTP",
+    "DPoP",
+    "Sec-WebSocket-Protocol",
+    "X-Forwarded-Client-Cert",
   ])("%s is not shown", (name) => {
     expect(JSON.stringify(shownHeaders([new HeaderField(name, "s3cr3t")]))).not.toContain("s3cr3t");
   });
@@ -137,6 +144,10 @@ describe("headers in a log", () => {
       new HeaderField("Location", "/next?ticket=s3cr3t"),
       new HeaderField("Link", '</a?k=s3cr3t>; rel="next", </b>; rel="prev"'),
       new HeaderField("X-Original-URL", "/x?y=s3cr3t"),
+      new HeaderField("Content-Location", "?y=s3cr3t"),
+      new HeaderField("X-Accel-Redirect", "/x?y=1,2;z=s3cr3t"),
+      new HeaderField("Destination", "https://me:s3cr3t@a.example/x?ids='1',2&y=s3cr3t"),
+      new HeaderField("Sec-CH-UA-Mobile", "?0"),
       new HeaderField("Accept", "a".repeat(1_000)),
       new HeaderField("Via", "1.1 one"),
       new HeaderField("via", "1.1 two"),
@@ -145,9 +156,15 @@ describe("headers in a log", () => {
     expect(JSON.stringify(shown)).not.toContain("s3cr3t");
     expect(shown["referer"]).toBe("https://a.example/reset?…");
     expect(shown["link"]).toBe('</a?…>; rel="next", </b>; rel="prev"');
+    expect(shown["destination"]).toBe("https://…@a.example/x?…");
+    expect(shown["sec-ch-ua-mobile"]).toBe("?0");
     expect(shown["accept"]).toBe(`${"a".repeat(256)}…`);
     expect(shown["via"]).toEqual(["1.1 one", "1.1 two"]);
-    expect(Object.keys(shown).length).toBeLessThanOrEqual(64);
+    expect(Object.keys(shown).length).toBeLessThanOrEqual(50);
+  });
+
+  it.each(["Author", "X-Forwarded-Authority", "Monkey", "Keep-Alive"])("%s is", (name) => {
+    expect(shownHeaders([new HeaderField(name, "x")])).toEqual({ [name.toLowerCase()]: "x" });
   });
 
   it("a header that is called as an object's prototype is one of many", () => {
