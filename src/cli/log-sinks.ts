@@ -72,7 +72,7 @@ export class StreamSink implements LogSink {
 
 /** What a file tells of itself on the other sinks. */
 export interface FileEvents {
-  /** It can't be written; told once, until it can be again. */
+  /** It can't be written; told once a minute at most. */
   readonly onTrouble: (error: Error) => void;
   /** A line for the file itself: so many are missing before it. */
   readonly lostNotice: (count: number) => string;
@@ -80,6 +80,8 @@ export interface FileEvents {
 
 /** How often the path is looked at: what rotates logs may have moved the file away. */
 const LOOK_MS = 1_000;
+/** A file that can be written now and then tells no more often. */
+const TROUBLE_MS = 60_000;
 
 /** Appends to one file, as cloudflared's `--logfile`: mode 0644, parents 0744. Follows the path when the file is moved away or deleted. */
 export class FileSink implements LogSink {
@@ -90,6 +92,9 @@ export class FileSink implements LogSink {
   #size: number;
   #lookAt = 0;
   #lost = 0;
+  #troubleAt = 0;
+  /** The last line is in the file only in part. */
+  #isTorn = false;
 
   /** Throws when the file can't be opened. */
   constructor(path: string, events: FileEvents) {
@@ -115,7 +120,10 @@ export class FileSink implements LogSink {
       this.#append(line);
     } catch (error) {
       // A full disk must not end the tunnel; the next line is tried again.
-      if (this.#lost++ === 0) this.#events.onTrouble(error instanceof Error ? error : new Error(String(error)));
+      const now = performance.now();
+      if (this.#lost++ > 0 || now < this.#troubleAt) return;
+      this.#troubleAt = now + TROUBLE_MS;
+      this.#events.onTrouble(error instanceof Error ? error : new Error(String(error)));
     }
   }
 
@@ -133,6 +141,7 @@ export class FileSink implements LogSink {
     const { dev, ino, size } = fstatSync(descriptor);
     this.#identity = `${dev}:${ino}`;
     this.#size = size;
+    this.#isTorn = false;
   }
 
   #follow(): void {
@@ -147,9 +156,13 @@ export class FileSink implements LogSink {
 
   #append(text: string): void {
     if (this.#descriptor === undefined) return;
-    const bytes = Buffer.from(text);
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.#descriptor, bytes, at);
-    this.#size += bytes.length;
+    const bytes = Buffer.from(this.#isTorn ? `\n${text}` : text);
+    for (let at = 0; at < bytes.length; ) {
+      const written = writeSync(this.#descriptor, bytes, at);
+      at += written;
+      this.#size += written;
+      this.#isTorn = at < bytes.length;
+    }
   }
 }
 

@@ -1,9 +1,13 @@
 import { spawnSync } from "node:child_process";
 import {
+  closeSync,
+  constants,
   existsSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -247,6 +251,38 @@ describe("a log file", () => {
       vi.useRealTimers();
     }
   });
+
+  it.skipIf(process.platform === "win32")(
+    "that is a pipe costs lines while nobody reads, and tells what it lacks",
+    () => {
+      const path = join(directory, "fifo");
+      expect(spawnSync("mkfifo", [path]).status).toBe(0);
+      const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      const bytes = Buffer.alloc(1 << 20);
+      try {
+        const { sink, logger } = logTo({ level: "error", fileLevel: "info", logfile: path });
+        const fill = (): void => {
+          for (let i = 0; i < 100; i++) logger.info(`line ${i}`, { text: "x".repeat(10_000) });
+        };
+        fill();
+        const first = bytes.toString("utf8", 0, readSync(reader, bytes));
+        logger.info("read again");
+        const then = bytes.toString("utf8", 0, readSync(reader, bytes));
+        fill();
+        // Once a minute at most.
+        expect(sink.entries).toMatchObject([{ message: "The log file can't be written: lines are lost" }]);
+        // Beyond 4 KiB a pipe takes a part of a line; that does not spoil the next one.
+        expect(first.endsWith("\n")).toBe(false);
+        const lines = `${first}${then}`.trim().split("\n");
+        expect(lines.slice(-2).map((line) => JSON.parse(line))).toMatchObject([
+          { message: "Log lines are missing: the file could not be written" },
+          { message: "read again" },
+        ]);
+      } finally {
+        closeSync(reader);
+      }
+    },
+  );
 
   it.runIf(existsSync("/dev/full"))(
     "on a full disk is one line on the console, and tells what it lacks when it can",
