@@ -1,7 +1,11 @@
 /** The command as its own process, whose figures are its own. Linux only. */
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, startCommand } from "../end-to-end/start.ts";
+
+/** For the answer of a process that has much to do. */
+const PATIENCE_MS = 60_000;
 
 export interface Figures {
   /** Of the heap and of buffers, after a collection. */
@@ -50,13 +54,10 @@ export function startConnector(options: ConnectorOptions): Connector {
     descriptors,
     residentBytes,
     async figures() {
-      command.output.stdout = "";
+      if (command.child.stdout === null) throw new Error("the connector has no stdout");
+      const line = once(command.child.stdout, "data", { signal: AbortSignal.timeout(PATIENCE_MS) });
       command.child.kill("SIGUSR2");
-      await command.saw("figures {");
-      const { heapUsed, external } = JSON.parse(command.output.stdout.replace("figures ", "")) as {
-        heapUsed: number;
-        external: number;
-      };
+      const { heapUsed, external } = JSON.parse(String((await line)[0])) as { heapUsed: number; external: number };
       return { heapBytes: heapUsed + external, residentBytes: residentBytes(), descriptors: descriptors() };
     },
   };

@@ -1,5 +1,5 @@
 /** A connector in its own process, visitors of it, and an edge between them to which everything happens. Linux only. */
-import type { Connection } from "../../src/mock-edge/index.ts";
+import type { Connection, MockEdge } from "../../src/mock-edge/index.ts";
 import { startMockEdge, type StreamRequest } from "../../src/mock-edge/index.ts";
 import type { Logger } from "../../src/types.ts";
 import { type Connector, type Figures, startConnector } from "./connector.ts";
@@ -40,6 +40,8 @@ export interface Outcome {
   readonly samples: readonly Sample[];
   /** How often the test's own process was not given the processor for so long that connections may have been given up. */
   readonly standstills: number;
+  /** The longest time without any connection that takes visitors. */
+  readonly longestOutageMs: number;
   readonly log: string;
 }
 
@@ -201,16 +203,17 @@ async function storm(options: StormOptions, defer: (close: () => unknown) => voi
   await visitors.stop();
   const before = await settled(connector);
 
-  const standstills = watchStandstills(() => damage.stoodStill());
-  defer(() => standstills.stop());
+  const watch = startWatch(edge, () => damage.stoodStill());
+  defer(() => watch.stop());
   visitors = startVisitors({ publicUrl: edge.publicUrl, perSecond, ...visitorsOf(book) });
   const began = performance.now();
   const samples: Sample[] = [];
+  const sample = async (): Promise<void> => {
+    const { descriptors, heapBytes, residentBytes } = await connector.figures();
+    samples.push({ atMs: performance.now() - began, heapUsed: heapBytes, rss: residentBytes, fds: descriptors });
+  };
   const sampler = setInterval(() => {
-    void connector.figures().then(({ descriptors, heapBytes, residentBytes }) => {
-      const atMs = performance.now() - began;
-      samples.push({ atMs, heapUsed: heapBytes, rss: residentBytes, fds: descriptors });
-    });
+    sample().catch((error: unknown) => book.complain(`no figures of the connector: ${String(error)}`));
   }, sampleEveryMs);
   defer(() => clearInterval(sampler));
   const plan = planStorm(seed, stormMs, faultEveryMs);
@@ -227,7 +230,7 @@ async function storm(options: StormOptions, defer: (close: () => unknown) => voi
   for (const connection of stale(edge.connections)) connection.drop();
   await Promise.race([visitors.stop(), sleep(LAST_MS)]);
   book.complainOfRest();
-  standstills.stop();
+  watch.stop();
   await waitFor("exactly these connections", () => edge.connections.length === CONNECTIONS);
   const after = await settled(connector, before.descriptors);
   const log = connector.command.output.stderr;
@@ -248,7 +251,8 @@ async function storm(options: StormOptions, defer: (close: () => unknown) => voi
     before,
     after,
     samples,
-    standstills: standstills.count,
+    standstills: watch.standstills,
+    longestOutageMs: watch.longestOutageMs,
     log: summaryOf(log),
   };
 }
@@ -281,24 +285,32 @@ async function settled(connector: Connector, atMost?: number): Promise<Figures> 
 }
 
 interface Watch {
-  readonly count: number;
+  readonly standstills: number;
+  readonly longestOutageMs: number;
   stop(): void;
 }
 
-function watchStandstills(onStandstill: () => void): Watch {
+function startWatch(edge: MockEdge, onStandstill: () => void): Watch {
   let last = performance.now();
-  let count = 0;
+  let routableAt = last;
+  let standstills = 0;
+  let longestOutageMs = 0;
   const timer = setInterval(() => {
     const now = performance.now();
     if (now - last > STANDSTILL_MS) {
-      count++;
+      standstills++;
       onStandstill();
     }
+    if (edge.connections.some(({ routable }) => routable)) routableAt = now;
+    longestOutageMs = Math.max(longestOutageMs, now - routableAt);
     last = now;
   }, WATCH_MS);
   return {
-    get count() {
-      return count;
+    get standstills() {
+      return standstills;
+    },
+    get longestOutageMs() {
+      return longestOutageMs;
     },
     stop: () => clearInterval(timer),
   };
@@ -311,13 +323,13 @@ async function end({ command }: Connector): Promise<void> {
 
 export function describeOutcome(outcome: Outcome): string {
   const { lostOnTheWay } = outcome;
-  const { after, before, connectionsCut, failedOnCut, faults, log, requests, seed, served, standstills, unserved } =
-    outcome;
+  const { after, before, connectionsCut, failedOnCut, faults, log, longestOutageMs } = outcome;
+  const { requests, seed, served, standstills, unserved } = outcome;
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
   const figures = ({ descriptors, heapBytes, residentBytes }: Figures): string =>
     `heap ${mib(heapBytes)}, resident ${mib(residentBytes)}, ${descriptors} descriptors`;
   return [
-    `CHAOS_SEED=${seed}: ${faults} faults, ${connectionsCut} connections cut, ${standstills} standstills`,
+    `CHAOS_SEED=${seed}: ${faults} faults, ${connectionsCut} connections cut, none for ${(longestOutageMs / 1_000).toFixed(1)} s at most, ${standstills} standstills`,
     `${requests} requests: ${served} served, ${failedOnCut} failed on connections that were cut, ${unserved} while none was registered, ${lostOnTheWay} that the edge never heard of`,
     `before: ${figures(before)}`,
     `after:  ${figures(after)}`,

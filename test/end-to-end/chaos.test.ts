@@ -21,6 +21,8 @@ it.skipIf(process.platform !== "linux")(
     expect(outcome.violations).toEqual([]);
     expect(outcome.connectionsCut).toBeGreaterThan(5);
     expect(outcome.served).toBeGreaterThan(outcome.requests / 5);
+    // No fault lasts longer than 14 s, and no wait after it than 32 s.
+    expect(outcome.longestOutageMs).toBeLessThan(60_000);
     expect(outcome.lostOnTheWay).toBeLessThan(outcome.requests / 20);
     expect(outcome.after.descriptors).toBeLessThanOrEqual(outcome.before.descriptors);
     expect(outcome.after.heapBytes - outcome.before.heapBytes).toBeLessThan(32 * MIB);
