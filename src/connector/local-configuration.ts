@@ -34,7 +34,7 @@ export function runningConfiguration(running: {
         hostname,
         path: path ?? null,
         service: serviceOf(service) ?? `in-process:${service.kind}`,
-        originRequest: allOptions(originRequest),
+        originRequest: { ...allOptions(originRequest), bastionMode: service.kind === "bastion" },
       })),
       "warp-routing": warpRouting(ingress.warpRouting),
     },
@@ -91,13 +91,14 @@ function changedOptions(options: OriginRequestOptions): Record<string, unknown> 
   return changed;
 }
 
-/** Under cloudflared's keys, as above. */
+/** As cloudflared shows them, with its own empty values; without `proxyAddress` and `proxyPort`, which have no effect. */
 function allOptions(options: OriginRequestOptions): Record<string, unknown> {
   return {
     ...Object.fromEntries(Object.entries(DURATIONS).map(([key, field]) => [key, options[field] / 1000])),
     ...Object.fromEntries(VALUES.map((key) => [key, options[key] ?? ""])),
-    ipRules: options.ipRules,
-    access: options.access === undefined ? null : access(options.access),
+    caPool: options.caPool === undefined ? "" : "PEM text",
+    ipRules: options.ipRules.length === 0 ? null : options.ipRules,
+    access: options.access === undefined ? { teamName: "", audTag: null } : access(options.access),
   };
 }
 

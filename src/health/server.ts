@@ -130,15 +130,12 @@ async function respond(request: IncomingMessage, response: ServerResponse, state
     "content-length": Buffer.byteLength(body),
     "x-content-type-options": "nosniff",
     ...(name === undefined ? {} : { "underpass-state": name }),
-    ...(status === 405 ? { allow: "GET, HEAD" } : {}),
   });
   response.end(body);
 }
 
 async function answer(request: IncomingMessage, state: HealthState): Promise<Answer> {
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    return { status: 405, type: TEXT, body: "405 method not allowed: GET or HEAD\n" };
-  }
+  // Whatever the method, as in cloudflared: HAProxy's checks ask by OPTIONS.
   const [path] = (request.url ?? "/").split("?");
   switch (path) {
     case "/ready": {

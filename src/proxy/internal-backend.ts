@@ -29,8 +29,8 @@ export class InternalBackend {
     const { length } = this.#hostname;
     // Called for every request: most hosts differ in their length already.
     if (authority.length < length) return false;
-    const [host = "", port, ...rest] = authority.length === length ? [authority] : authority.split(":");
-    return host.length === length && rest.length === 0 && port !== "" && host.toLowerCase() === this.#hostname;
+    const rest = authority.slice(length);
+    return (rest === "" || /^\.?(?::\d+)?$/.test(rest)) && authority.slice(0, length).toLowerCase() === this.#hostname;
   }
 
   /** As it may be told of: its query holds the credentials of whoever asks. */

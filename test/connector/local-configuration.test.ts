@@ -161,8 +161,10 @@ describe("the configuration that the metrics server shows", () => {
       disableChunkedEncoding: false,
       proxyType: "",
       http2Origin: false,
-      ipRules: [],
-      access: null,
+      caPool: "",
+      bastionMode: false,
+      ipRules: null,
+      access: { teamName: "", audTag: null },
     };
     expect(JSON.parse(runningConfiguration({ version: 4, ingress, lastError: undefined }))).toEqual({
       version: 4,
@@ -178,7 +180,11 @@ describe("the configuration that the metrics server shows", () => {
             hostname: "",
             path: null,
             service: "bastion",
-            originRequest: { ...defaults, access: { required: true, teamName: "team", audTag: ["tag"] } },
+            originRequest: {
+              ...defaults,
+              bastionMode: true,
+              access: { required: true, teamName: "team", audTag: ["tag"] },
+            },
           },
         ],
         "warp-routing": { maxActiveFlows: 1 },

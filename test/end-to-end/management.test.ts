@@ -85,7 +85,9 @@ describe.each(["http2", "quic"] as const)("over %s", (protocol) => {
     });
     expect(await (await ask("/metrics")).text()).toContain("cloudflared_tunnel_ha_connections 2");
     expect((await rig.edge.fetch(`https://${HOST}/ping`)).status).toBe(400);
-    expect((await rig.edge.fetch(`https://${HOST.toUpperCase()}:443/ping`)).status).toBe(400);
+    for (const host of [`${HOST.toUpperCase()}:443`, `${HOST}.`, `${HOST}.:443`]) {
+      expect((await rig.edge.fetch(`https://${host}/ping`)).status).toBe(400);
+    }
     for (const host of [`x.${HOST}`, "argotunnel.com", `${HOST}.example`]) {
       expect(await (await rig.edge.fetch(`https://${host}/ping`)).text()).toBe("from the origin");
     }

@@ -104,9 +104,9 @@ async function measure({ device, path }: Mount): Promise<Disk | undefined> {
   try {
     const found = await Promise.race([statfs(path), late]);
     if (found === undefined) return undefined;
-    const { bavail, blocks, bsize } = found;
+    const { bfree, blocks, bsize } = found;
     const kilobytes = (count: number): number => Math.round((count * bsize) / KB);
-    return { name: device, sizeMaximum: kilobytes(blocks), sizeCurrent: kilobytes(blocks - bavail) };
+    return { name: device, sizeMaximum: kilobytes(blocks), sizeCurrent: kilobytes(blocks - bfree) };
   } catch {
     return undefined;
   } finally {

@@ -30,6 +30,9 @@ export function readManagementToken(token: string): ManagementClaims | undefined
   const accountTag = text(property(tunnel, "account_tag"));
   const actor = text(property(property(claims, "actor"), "id"));
   if (tunnelId === undefined || accountTag === undefined || actor === undefined) return undefined;
+  // A time that can't be read might have passed.
+  for (const name of ["exp", "nbf"])
+    if (!["number", "undefined"].includes(typeof property(claims, name))) return undefined;
   return {
     tunnelId,
     accountTag,

@@ -90,6 +90,7 @@ describe("the access token", () => {
     ["no tunnel", makeToken({ tunnelId: "" })],
     ["no actor", makeToken({ tunnelId: TUNNEL, actor: "" })],
     ["no account", makeToken({ tunnelId: TUNNEL, accountTag: "" })],
+    ["an expiry in words", makeToken({ tunnelId: TUNNEL, claims: { exp: "1" } })],
     ["an endless one", `${token.slice(0, -1)}${"A".repeat(20_000)}`],
   ])("%s: 400, for requests and for the log", async (_name, access) => {
     const response = await fetch(url("/ping", access.length > 9000 ? access.slice(0, 9000).replace(".", "_") : access));
