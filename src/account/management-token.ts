@@ -10,7 +10,7 @@ export interface ManagementTokenRequest {
   readonly apiUrl: string;
   readonly tunnelId: string;
   readonly userAgent: string;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Cloudflare's API did not answer, or said no. */

@@ -1,4 +1,5 @@
 /** Which command a command line means. Each is imported when it is needed, so that `run` starts without the others. */
+import { once } from "node:events";
 import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, formatProblem } from "../config/problem.ts";
 import { UsageError } from "../config/identity.ts";
@@ -92,16 +93,11 @@ async function run(request: LoadRequest, io: CliIo, scrubber: Scrubber, start?: 
   const loading = Promise.all([import("./run.ts"), start ?? import("../connector/tunnel.ts")]);
   // A wrong command line is reported first.
   loading.catch(() => {});
-  let stopped = false;
-  let release = (): void => {};
-  const signalled = new Promise<undefined>((resolve) => {
-    release = io.onSignal(() => {
-      stopped = true;
-      resolve(undefined);
-    });
-  });
+  const stop = new AbortController();
+  const release = io.onSignal(() => stop.abort());
   try {
-    const reading = loadPlan(request, io, scrubber);
+    const signalled = once(stop.signal, "abort").then(() => undefined);
+    const reading = loadPlan({ ...request, signal: stop.signal }, io, scrubber);
     // Whoever writes a token to stdin may take long, or never do.
     const loaded = await Promise.race([reading, signalled]);
     if (loaded === undefined) {
@@ -109,7 +105,7 @@ async function run(request: LoadRequest, io: CliIo, scrubber: Scrubber, start?: 
       return 0;
     }
     const [{ runTunnel }, connector] = await loading;
-    if (stopped) return 0;
+    if (stop.signal.aborted) return 0;
     const startTunnel = typeof connector === "function" ? connector : connector.startTunnel;
     return await runTunnel({ request, loaded, io, scrubber, start: startTunnel });
   } finally {

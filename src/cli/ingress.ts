@@ -1,7 +1,7 @@
 /** `underpass ingress validate` and `ingress rule URL`: with cloudflared's words on stdout, which scripts look for. */
 import type { IngressSection } from "../config/config-file.ts";
 import { readEnvironment } from "../config/environment.ts";
-import { findDefaultConfig, loadConfigFile } from "../config/files.ts";
+import { awaitTextFile, expandHome, findDefaultConfig, loadConfigFile } from "../config/files.ts";
 import { type CheckedIngress, checkIngress } from "../config/ingress-check.ts";
 import { formatKeyPath } from "../config/key-path.ts";
 import { ConfigError, type ConfigProblem, formatProblem } from "../config/problem.ts";
@@ -11,6 +11,7 @@ import type { Scrubber } from "../proxy/ingress/redact.ts";
 import type { IngressRule } from "../types.ts";
 import type { CommandLine } from "./flags.ts";
 import type { CliIo } from "./io.ts";
+import { waitingOf } from "./load.ts";
 
 const NO_FILE =
   "No configuration file was found. Please create one, or use the --config flag to specify its filepath. You can use the help command to learn more about configuration files";
@@ -114,10 +115,11 @@ function printer({ io, scrubber }: IngressCommand): (text: string) => void {
 }
 
 async function rulesOfFile(command: IngressCommand, verb: "Validating" | "Using"): Promise<Rules> {
-  const { io, line } = command;
+  const { io, line, scrubber } = command;
   const named = line.layer.get("config")?.value;
   const path = named === undefined || named === "" ? findDefaultConfig(io.env) : String(named);
   if (path === undefined) throw new ConfigError([{ where: "", text: NO_FILE }]);
+  await awaitTextFile(expandHome(path, io.env), "--config", waitingOf(io, scrubber));
   const file = await loadConfigFile(path, io.env, "--config");
   printer(command)(`${verb} rules from ${path}`);
   return validated(() => {

@@ -1,9 +1,11 @@
 /** From a command line to the plan that it asks for: environment and files read, everything checked. */
+import type { ConfigFile } from "../config/config-file.ts";
 import { readEnvironment } from "../config/environment.ts";
-import { findDefaultConfig, loadConfigFile } from "../config/files.ts";
-import { UsageError } from "../config/identity.ts";
+import { awaitTextFile, expandHome, findDefaultConfig, loadConfigFile } from "../config/files.ts";
+import { findTokenSource, UsageError } from "../config/identity.ts";
 import { namesService } from "../config/ingress.ts";
 import { MergedSettings } from "../config/merged.ts";
+import type { Waiting } from "../config/pipe.ts";
 import { type Plan, planTunnel } from "../config/plan.ts";
 import { collect, ConfigError, type ConfigProblem } from "../config/problem.ts";
 import { awaitSecret } from "../config/secret-file.ts";
@@ -22,6 +24,8 @@ export interface LoadRequest {
   readonly tunnelRef: string | undefined;
   /** A configuration file given as argument, as `config check` takes it. */
   readonly configPath?: string | undefined;
+  /** Ends the wait for a pipe that something is read from. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Loaded {
@@ -30,7 +34,8 @@ export interface Loaded {
   readonly log: LogSettings;
 }
 
-const SECRET_FILES = ["token-file", "credentials-file", "service-token-file"];
+const SECRET_FILES = ["credentials-file", "service-token-file"];
+const TEXT_FILES = ["cacert", "error-page"];
 
 /** Throws a ConfigError or UsageError that tells all that is wrong. Every secret that it meets is told to the scrubber first. */
 export async function loadPlan(request: LoadRequest, io: CliIo, scrubber: Scrubber): Promise<Loaded> {
@@ -64,7 +69,7 @@ function hiddenEnvironment(io: CliIo, scrubber: Scrubber): ReturnType<typeof rea
 }
 
 async function readSettings(
-  { line, style, run, configPath }: LoadRequest,
+  { line, style, run, configPath, signal }: LoadRequest,
   environment: SettingLayer,
   io: CliIo,
   scrubber: Scrubber,
@@ -75,15 +80,39 @@ async function readSettings(
   // A quick tunnel whose service was given is not changed by a file that happens to lie around.
   const mayLookAround = style === "tunnel" && (run || !hasService);
   const path = givenPath ?? (mayLookAround ? findDefaultConfig(io.env) : undefined);
+  const waiting = waitingOf(io, scrubber, signal);
   const file =
-    path === undefined ? undefined : await loadConfigFile(path, io.env, givenPath === path ? "--config" : path);
+    path === undefined ? undefined : await readFile(path, givenPath === path ? "--config" : path, io, waiting);
   if (file !== undefined) hideLayer(file.layer, scrubber);
   const settings = new MergedSettings(line.layer, environment, file);
-  for (const name of SECRET_FILES) {
-    const named = settings.string(name);
-    if (named !== undefined) await awaitSecret(named, () => io.stdin);
-  }
+  await awaitFiles(settings, io, waiting);
   return settings;
+}
+
+async function readFile(path: string, where: string, io: CliIo, waiting: Waiting): Promise<ConfigFile> {
+  await awaitTextFile(expandHome(path, io.env), where, waiting);
+  return loadConfigFile(path, io.env, where);
+}
+
+/** How a command waits for what it reads from pipes. */
+export function waitingOf(io: CliIo, scrubber: Scrubber, signal?: AbortSignal): Waiting {
+  return {
+    stdin: () => io.stdin,
+    tell: (text) => io.stderr.write(scrubber.scrub(`underpass: ${text}\n`)),
+    signal,
+  };
+}
+
+/** What is read from a pipe is read here already, so that a signal is heard meanwhile. */
+async function awaitFiles(settings: MergedSettings, io: CliIo, waiting: Waiting): Promise<void> {
+  const token = findTokenSource(settings);
+  const secrets = [token?.name === "token-file" ? token : undefined, ...SECRET_FILES.map((name) => settings.get(name))];
+  for (const secret of secrets) {
+    if (secret !== undefined) await awaitSecret(String(secret.value), secret.where, io.env, waiting);
+  }
+  for (const file of TEXT_FILES.map((name) => settings.get(name))) {
+    if (file !== undefined) await awaitTextFile(expandHome(String(file.value), io.env), file.where, waiting);
+  }
 }
 
 async function readPlan(

@@ -1,6 +1,7 @@
 /** `underpass tail`: the log of a connector that runs somewhere else, through Cloudflare. */
 import type { WebSocket } from "ws";
-import { findOriginCert, expandHome, readTextFile } from "../config/files.ts";
+import { awaitTextFile, findOriginCert, expandHome, readTextFile } from "../config/files.ts";
+import type { Waiting } from "../config/pipe.ts";
 import { ConfigError } from "../config/problem.ts";
 import { readVersion } from "../config/version.ts";
 import { trustAnchors } from "../edge/roots.ts";
@@ -11,6 +12,7 @@ import { textOf } from "../health/management/log-socket.ts";
 import { readLogs, startMessage } from "../health/management/messages.ts";
 import type { Scrubber } from "../proxy/ingress/redact.ts";
 import type { CliIo } from "./io.ts";
+import { waitingOf } from "./load.ts";
 import { readTailFlags, TAIL_HELP, type TailPlan } from "./tail-flags.ts";
 import { dialTail, TailEndedError, TailRefusedError } from "./tail-socket.ts";
 
@@ -33,7 +35,9 @@ export async function tail(args: readonly string[], io: CliIo, scrubber: Scrubbe
   const release = io.onSignal(() => stop.abort());
   try {
     const token =
-      plan.command === "tail" && plan.token !== undefined ? plan.token : await askToken(plan, io, stop.signal);
+      plan.command === "tail" && plan.token !== undefined
+        ? plan.token
+        : await askToken(plan, io, waitingOf(io, scrubber, stop.signal));
     if (plan.command === "token") {
       io.stdout.write(`${JSON.stringify({ token })}\n`);
       return 0;
@@ -59,7 +63,7 @@ export async function tail(args: readonly string[], io: CliIo, scrubber: Scrubbe
   }
 }
 
-async function askToken(plan: TailPlan, io: CliIo, signal: AbortSignal): Promise<string> {
+async function askToken(plan: TailPlan, io: CliIo, waiting: Waiting): Promise<string> {
   const { requestManagementToken } = await import("../account/management-token.ts");
   const { readOriginCert } = await import("../account/origin-cert.ts");
   const path = plan.originCert === undefined ? findOriginCert(io.env) : expandHome(plan.originCert, io.env);
@@ -68,13 +72,14 @@ async function askToken(plan: TailPlan, io: CliIo, signal: AbortSignal): Promise
       "no cert.pem in cloudflared's directories; --origincert FILE, or an access token by --token, would be right";
     throw new ConfigError([{ where: "", text }]);
   }
+  await awaitTextFile(path, "--origincert", waiting);
   const cert = readOriginCert(readTextFile(path, "--origincert"), path);
   return await requestManagementToken({
     cert,
     apiUrl: plan.apiUrl,
     tunnelId: plan.tunnelId ?? "",
     userAgent: `underpass/${readVersion()}`,
-    signal,
+    signal: waiting.signal,
   });
 }
 

@@ -1,10 +1,13 @@
 /** Reads the files that a configuration names, with a bound on each; and finds cloudflared's default ones. */
 import { createHash } from "node:crypto";
-import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, fstatSync, readSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import { isatty } from "node:tty";
 import type { ConfigFile } from "./config-file.ts";
+import { decode, reasonOf, sizeOf } from "./file-text.ts";
 import type { Environment } from "./interpolate.ts";
+import { awaitPipe, nameOf, openWithoutWaiting, pipeText, type Waiting } from "./pipe.ts";
 import { ConfigError } from "./problem.ts";
 
 /** No configuration, credentials or PEM bundle is that long; a device or a mistaken path may be endless. */
@@ -14,16 +17,28 @@ const USER_DIRECTORIES = ["~/.cloudflared", "~/.cloudflare-warp", "~/cloudflare-
 const SYSTEM_DIRECTORIES = ["/etc/cloudflared", "/usr/local/etc/cloudflared"];
 const CONFIG_NAMES = ["config.yml", "config.yaml"];
 
-/** Text of a file, or of a pipe, which is waited for. Throws a ConfigError that names the file and the reason. */
+/** Text of a file, or of a pipe that `awaitTextFile` has read. Throws a ConfigError that names the file and the reason. */
 export function readTextFile(path: string, where: string): string {
-  return read(path, where, () => readBounded(openSync(path, "r"), MAX_FILE_BYTES));
+  return read(path, where, () => {
+    // One that can be read again may have changed since.
+    const waitedFor = isFile(path) ? undefined : pipeText(path);
+    return waitedFor ?? readOpened(path, MAX_FILE_BYTES).text;
+  });
 }
 
-/** The same without words around its errors; `isRegular` is false for what can be read but once, such as a pipe. */
+/** Reads what `path` names ahead of `readTextFile`, where that is a pipe whose other end may take its time. Never rejects. */
+export async function awaitTextFile(path: string, where: string, waiting: Waiting): Promise<void> {
+  if (!isFile(path)) await awaitPipe(path, where, MAX_FILE_BYTES, waiting);
+}
+
+/** Text of a file without words around its errors; `isRegular` is false for what can be read but once, such as a device. */
 export function readOpened(path: string, maxBytes: number): { text: string; isRegular: boolean } {
-  const descriptor = openSync(path, "r");
-  const isRegular = fstatSync(descriptor).isFile();
-  return { text: readBounded(descriptor, maxBytes), isRegular };
+  const descriptor = openWithoutWaiting(path);
+  const status = fstatSync(descriptor);
+  const found = isatty(descriptor) ? "a terminal" : status.isFIFO() ? "a pipe" : undefined;
+  if (found === undefined) return { text: readBounded(descriptor, maxBytes), isRegular: status.isFile() };
+  closeSync(descriptor);
+  throw new Error(`it is ${found}, which can't be waited for here; a regular file would be right`);
 }
 
 /** What an open descriptor holds. It is closed, unless it is stdin, whose number another file would get. */
@@ -34,8 +49,7 @@ export function readDescriptor(descriptor: number, maxBytes: number): string {
 /** The same for a file that is read while a tunnel serves: what is no regular file might hold everything up. */
 export function readRegularFile(path: string, where: string): string {
   return read(path, where, () => {
-    // Opening a pipe that nobody writes to does not end otherwise.
-    const descriptor = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const descriptor = openWithoutWaiting(path);
     if (fstatSync(descriptor).isFile()) return readBounded(descriptor, MAX_FILE_BYTES);
     closeSync(descriptor);
     throw new Error("it is no regular file");
@@ -46,7 +60,7 @@ function read(path: string, where: string, reader: () => string): string {
   try {
     return reader();
   } catch (error) {
-    throw new ConfigError([{ where, text: `can't read ${path}: ${reasonOf(error)}` }]);
+    throw new ConfigError([{ where, text: `can't read ${nameOf(path)}: ${reasonOf(error)}` }]);
   }
 }
 
@@ -66,26 +80,6 @@ function readBounded(descriptor: number, maxBytes: number, closes = true): strin
   }
 }
 
-function sizeOf(bytes: number): string {
-  return bytes >= 1 << 20 ? `${bytes >> 20} MiB` : `${bytes >> 10} KiB`;
-}
-
-/** UTF-8, or UTF-16 where a byte order mark says so: Windows PowerShell's `>` writes that. The mark is no part of the text. */
-export function decode(bytes: Buffer): string {
-  const mark = bytes.subarray(0, 2).toString("latin1");
-  if (mark === "\xff\xfe") return new TextDecoder("utf-16le").decode(bytes);
-  if (mark === "\xfe\xff") return new TextDecoder("utf-16be").decode(bytes);
-  return new TextDecoder().decode(bytes);
-}
-
-function reasonOf(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code === "ENOENT") return "no such file";
-  if (code === "EACCES") return "permission denied";
-  if (code === "EISDIR") return "it is a directory";
-  return error instanceof Error ? error.message : String(error);
-}
-
 /** Of a file's text. Throws a ConfigError that names the file and the reason. */
 export function fileDigest(path: string, where: string): string {
   return digestOf(readRegularFile(path, where));
@@ -95,7 +89,7 @@ function digestOf(text: string): string {
   return createHash("sha256").update(text).digest("base64");
 }
 
-/** Reads a configuration file. The extension decides: `.toml` is ours, `.yml` and `.yaml` are cloudflared's. */
+/** Reads a configuration file, one that `awaitTextFile` has waited for. The extension decides: `.toml` is ours, `.yml` and `.yaml` are cloudflared's. */
 export async function loadConfigFile(path: string, env: Environment, where: string): Promise<ConfigFile> {
   const text = readTextFile(expandHome(path, env), where);
   // A parser is only loaded for its own files: each costs some 10 to 20 ms of start-up.

@@ -1,13 +1,11 @@
 /** Reads a secret from where it is kept: a file, stdin, an open descriptor, a credential of systemd, a secret of a container. */
-import { fstatSync, realpathSync, statSync } from "node:fs";
-import { Socket } from "node:net";
+import { realpathSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { Readable } from "node:stream";
-import { isatty } from "node:tty";
-import { decode, expandHome, readDescriptor, readOpened } from "./files.ts";
+import { reasonOf } from "./file-text.ts";
+import { expandHome, readDescriptor, readOpened } from "./files.ts";
 import type { Environment } from "./interpolate.ts";
+import { awaitPipe, descriptorOf, keepText, nameOf, pipeText, type Waiting } from "./pipe.ts";
 import { ConfigError } from "./problem.ts";
-import { Secret } from "./secret.ts";
 
 /** What is longer is no token and no credentials, but a mistaken path. */
 const MAX_SECRET_BYTES = 65_536;
@@ -15,34 +13,24 @@ const MAX_SECRET_BYTES = 65_536;
 /** Kept from everybody else by what mounts them, whatever their mode says: Docker's, Kubernetes' and systemd's. */
 const SECRET_MOUNTS = ["/run/secrets", "/var/run/secrets", "/run/credentials"];
 
-/** A pipe gives its text once, and a configuration may be read again. By name; an error where there was none. */
-const consumed = new Map<string, Secret<string> | Error>();
-
 /**
  * The text of the file `name`; `-` is stdin, `fd:3` and `/dev/fd/3` the open descriptor 3. Throws a ConfigError that shows nothing of
  * the text. Adds a warning where every user of the machine can read the file.
  */
 export function readSecretFile(name: string, where: string, env: Environment, warnings: string[]): string {
-  const descriptor = descriptorOf(name);
-  const key = descriptor === undefined ? expandHome(name, env) : `fd:${descriptor}`;
-  const before = consumed.get(key);
-  if (before instanceof Secret) return before.reveal();
+  const path = pathOf(name, env);
   try {
-    if (before !== undefined) throw before;
-    if (descriptor !== undefined) return keep(key, expectText(readDescriptor(descriptor, MAX_SECRET_BYTES)));
-    const { text, isRegular } = readOpened(key, MAX_SECRET_BYTES);
-    if (!isRegular) return keep(key, expectText(text));
-    warnings.push(...exposureOf(key, where, env));
+    const waitedFor = pipeText(path);
+    if (waitedFor !== undefined) return expectText(waitedFor);
+    const descriptor = descriptorOf(path);
+    if (descriptor !== undefined) return keepText(path, expectText(readDescriptor(descriptor, MAX_SECRET_BYTES)));
+    const { text, isRegular } = readOpened(path, MAX_SECRET_BYTES);
+    if (!isRegular) return keepText(path, expectText(text));
+    warnings.push(...exposureOf(path, where, env));
     return expectText(text);
   } catch (error) {
-    const shown = descriptor === 0 ? "stdin" : descriptor === undefined ? key : `descriptor ${descriptor}`;
-    throw new ConfigError([{ where, text: `can't read ${shown}: ${reasonOf(error)}` }]);
+    throw new ConfigError([{ where, text: `can't read ${nameOf(path)}: ${reasonOf(error)}` }]);
   }
-}
-
-function keep(key: string, text: string): string {
-  consumed.set(key, new Secret(text));
-  return text;
 }
 
 function expectText(text: string): string {
@@ -50,49 +38,15 @@ function expectText(text: string): string {
   return text;
 }
 
-/**
- * Reads what `name` stands for ahead of `readSecretFile`, where that is a descriptor whose other end may take its time: a signal is heard
- * meanwhile. Never rejects.
- */
-export async function awaitSecret(name: string, stdin: () => Readable): Promise<void> {
-  const descriptor = descriptorOf(name);
-  const key = `fd:${descriptor}`;
-  if (descriptor === undefined || consumed.has(key)) return;
-  try {
-    const stream = streamOf(descriptor, stdin);
-    if (stream !== undefined) keep(key, expectText(await readStream(stream)));
-  } catch (error) {
-    consumed.set(key, error instanceof Error ? error : new Error(String(error)));
-  }
+/** Reads what `name` stands for ahead of `readSecretFile`, where the other end of that may take its time. Never rejects. */
+export async function awaitSecret(name: string, where: string, env: Environment, waiting: Waiting): Promise<void> {
+  await awaitPipe(pathOf(name, env), where, MAX_SECRET_BYTES, waiting);
 }
 
-/** Undefined where reading it does not wait. */
-function streamOf(descriptor: number, stdin: () => Readable): Readable | undefined {
-  if (descriptor === 0) {
-    if (isatty(0)) throw new Error("it is a terminal; a file or a pipe would be right");
-    return stdin();
-  }
-  const status = fstatSync(descriptor);
-  return status.isFIFO() || status.isSocket() ? new Socket({ fd: descriptor, writable: false }) : undefined;
-}
-
-async function readStream(stream: Readable): Promise<string> {
-  const chunks: Buffer[] = [];
-  let total = 0;
-  for await (const chunk of stream) {
-    const bytes = Buffer.from(chunk as string | Buffer);
-    total += bytes.length;
-    if (total > MAX_SECRET_BYTES) throw new Error(`it is longer than ${MAX_SECRET_BYTES >> 10} KiB`);
-    chunks.push(bytes);
-  }
-  return decode(Buffer.concat(chunks));
-}
-
-/** The number in `fd:3` and its like, 0 for `-`. */
-function descriptorOf(name: string): number | undefined {
-  if (name === "-" || name === "/dev/stdin") return 0;
-  const digits = /^(?:fd:|\/dev\/fd\/|\/proc\/self\/fd\/)(\d{1,9})$/.exec(name)?.[1];
-  return digits === undefined ? undefined : Number(digits);
+function pathOf(name: string, env: Environment): string {
+  if (name === "-") return "/dev/stdin";
+  const digits = /^fd:(\d{1,9})$/.exec(name)?.[1];
+  return digits === undefined ? expandHome(name, env) : `/dev/fd/${digits}`;
 }
 
 /** A warning where every user of this machine can read the file. */
@@ -136,13 +90,4 @@ export function findCredential(name: string, env: Environment): string | undefin
   } catch {
     return undefined;
   }
-}
-
-function reasonOf(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code === "ENOENT") return "no such file";
-  if (code === "EACCES") return "permission denied";
-  if (code === "EISDIR") return "it is a directory";
-  if (code === "EBADF") return "it is not open";
-  return error instanceof Error ? error.message : String(error);
 }

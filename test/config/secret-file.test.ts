@@ -189,18 +189,6 @@ describe("stdin and descriptors", () => {
       closeSync(descriptor);
     }
   });
-
-  it("a pipe is read once: what was in it stays known", () => {
-    const path = join(directory, "pipe");
-    expect(spawnSync("mkfifo", [path]).status).toBe(0);
-    const writer = spawnSync("sh", ["-c", `printf %s "$TOKEN" > '${path}' &`], {
-      stdio: "ignore",
-      env: { TOKEN: made.token, PATH: process.env["PATH"] },
-    });
-    expect(writer.status).toBe(0);
-    expect(readSecretFile(path, "", {}, [])).toBe(made.token);
-    expect(readSecretFile(path, "", {}, [])).toBe(made.token);
-  });
 });
 
 describe("a token as an argument", () => {
