@@ -7,6 +7,10 @@ const REDACTED = "[redacted]";
 const SECRET_NAME =
   /auth(?!or(?!iz))|cookie|token|secret|passw|passphrase|passcode|credential|signature|session|jwt|csrf|xsrf|dpop|assertion|client-cert|api-?key|(?:^|[-_])(?:key|otp|totp|pin|sid|pwd)(?:[-_]|$)|^sec-websocket-protocol$|^cf-access-|^x-amz-|^x-goog-|^x-ms-/;
 
+/** Credentials by the scheme that they begin with (RFC 9110 § 11.4), whatever the header is called. */
+const SECRET_VALUE =
+  /^(?:bearer|basic|digest|negotiate|ntlm|hoba|mutual|vapid|token|apikey|key|aws4-hmac-sha256)\s+\S/i;
+
 /** Values that are URLs, relative ones too. */
 const URL_NAME = /^(?:referer|location|content-location|refresh|link|.*-ur[il])$/;
 /** What queries, fragments and user information hold may be what the names above say. A query may well contain a comma or semicolon. */
@@ -31,7 +35,7 @@ export function shownHeaders(headers: readonly HeaderField[]): Record<string, st
 }
 
 function shownValue(name: string, value: string): string {
-  if (SECRET_NAME.test(name)) return REDACTED;
+  if (SECRET_NAME.test(name) || SECRET_VALUE.test(value)) return REDACTED;
   const isUrl = URL_NAME.test(name) || value.includes("/");
   const safe = isUrl ? value.replace(QUERY, (rest) => `${rest[0]}…`).replace(USER_INFORMATION, "://…@") : value;
   return safe.length > MAX_VALUE ? `${safe.slice(0, MAX_VALUE)}…` : safe;

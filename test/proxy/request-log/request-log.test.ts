@@ -138,6 +138,10 @@ describe("headers in a log", () => {
     expect(JSON.stringify(shownHeaders([new HeaderField(name, "s3cr3t")]))).not.toContain("s3cr3t");
   });
 
+  it.each(["Bearer s3cr3t", "basic s3cr3t", "Token s3cr3t"])("%s is not, whatever the header is called", (value) => {
+    expect(shownHeaders([new HeaderField("X-Custom", value)])).toEqual({ "x-custom": "[redacted]" });
+  });
+
   it("URLs lose their queries, long values their ends, and long lists the rest", () => {
     const shown = shownHeaders([
       new HeaderField("Referer", "https://a.example/reset?code=s3cr3t#at=s3cr3t"),
