@@ -8,6 +8,7 @@ import { addAbortSignal, type Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isatty } from "node:tty";
 import { decode, sizeOf } from "./file-text.ts";
+import { isInherited } from "./inherited.ts";
 import { Secret } from "./secret.ts";
 
 /** Whoever waits longer wants to know what for. */
@@ -72,6 +73,8 @@ async function readToEnd(path: string, maxBytes: number, waiting: Waiting): Prom
 function streamOf(path: string, { stdin }: Waiting): Readable | undefined {
   const descriptor = descriptorOf(path);
   if (descriptor !== undefined) {
+    if (descriptor === 1 || descriptor === 2) throw new Error("output goes there; fd:3 or above would be right");
+    if (descriptor !== 0 && !isInherited(descriptor)) throw new Error(notPassed(descriptor));
     if (isatty(descriptor)) throw new Error("it is a terminal; a file or a pipe would be right");
     if (descriptor === 0) return stdin();
     const status = fstatSync(descriptor);
@@ -102,6 +105,10 @@ async function readStream(stream: Readable, maxBytes: number, signal: AbortSigna
     chunks.push(bytes);
   }
   return decode(Buffer.concat(chunks));
+}
+
+function notPassed(descriptor: number): string {
+  return `nothing was passed as descriptor ${descriptor}; in a shell ${descriptor}< FILE, or ${descriptor}< <(COMMAND), at the end of the command line does that`;
 }
 
 /** The number of an open descriptor that a path stands for. */

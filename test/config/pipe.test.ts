@@ -5,6 +5,7 @@ import { mkdtempSync, openSync, closeSync, rmSync, writeFileSync } from "node:fs
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Writable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { awaitTextFile, readTextFile } from "../../src/config/files.ts";
 import type { Waiting } from "../../src/config/pipe.ts";
@@ -121,14 +122,17 @@ describe("a named pipe", () => {
     expect([status, tunnel?.config.identity.mode]).toEqual([0, "named"]);
   });
 
-  it.concurrent.each(["--token-file", "--config", "--cacert"])("without a writer is left on a signal, %s", async (flag) => {
-    const path = makePipe(`silent${flag}`);
-    const io = new FakeIo();
-    const running = cli(["run", flag, path], {}, undefined, io);
-    await shown(io, "waiting for");
-    io.signal("SIGTERM");
-    expect(await running).toMatchObject({ status: 0, tunnel: undefined });
-  });
+  it.concurrent.each(["--token-file", "--config", "--cacert"])(
+    "without a writer is left on a signal, %s",
+    async (flag) => {
+      const path = makePipe(`silent${flag}`);
+      const io = new FakeIo();
+      const running = cli(["run", flag, path], {}, undefined, io);
+      await shown(io, "waiting for");
+      io.signal("SIGTERM");
+      expect(await running).toMatchObject({ status: 0, tunnel: undefined });
+    },
+  );
 });
 
 describe("the command", () => {
@@ -181,6 +185,47 @@ describe("the command", () => {
     writeFileSync(descriptor, made.token);
     closeSync(descriptor);
     expect(await text).toContain(made.tunnelId);
+  });
+
+  it("takes no descriptor of Node.js's own for one that was passed", async () => {
+    const texts = await Promise.all(
+      [3, 4, 5, 7, 8, 9, 12, 16, 19, 23].map(async (descriptor) => {
+        const child = start(["config", "check", "--token-file", `fd:${descriptor}`]);
+        return [descriptor, await textOf(child), child.exitCode] as const;
+      }),
+    );
+    for (const [descriptor, text, status] of texts) {
+      expect(text).toContain(
+        `can't read descriptor ${descriptor}: nothing was passed as descriptor ${descriptor}; in a shell ${descriptor}< FILE`,
+      );
+      expect(status).toBe(1);
+    }
+    expect(await textOf(start(["config", "check", "--token-file", "fd:1"]))).toContain("output goes there");
+    expect(await textOf(start(["config", "check", "--token", made.token, "--config", "/dev/fd/9"]))).toContain(
+      "--config: can't read descriptor 9: nothing was passed",
+    );
+  });
+
+  it.each([3, 9, 30])("reads what was passed as descriptor %i: a file, a pipe, a socket", async (descriptor) => {
+    const passed = (last: "pipe" | number): StdioOptions => [
+      "ignore",
+      "pipe",
+      "pipe",
+      ...Array.from({ length: descriptor - 3 }, () => "ignore" as const),
+      last,
+    ];
+    const args = ["config", "check", "--token-file", `fd:${descriptor}`];
+    const file = openSync(write("passed", made.token), "r");
+    const path = makePipe(`passed-${descriptor}`);
+    const both = openSync(path, "r+");
+    const pipe = openSync(path, "r");
+    const children = [start(args, passed(file)), start(args, passed(pipe)), start(args, passed("pipe"))];
+    const texts = children.map(textOf);
+    writeFileSync(both, made.token);
+    for (const each of [file, both, pipe]) closeSync(each);
+    const socket = children[2]?.stdio[descriptor];
+    if (socket instanceof Writable) socket.end(made.token);
+    for (const text of await Promise.all(texts)) expect(text).toContain(made.tunnelId);
   });
 
   it("reads a configuration from a pipe on stdin", async () => {
