@@ -13,6 +13,8 @@ export class ServiceError extends UnderpassError {
 
 export interface Place {
   readonly manager: "systemd" | "launchd";
+  /** False for a machine that it is only shown for. */
+  readonly runsHere: boolean;
   readonly scope: "system" | "user";
   /** `underpass` or `underpass-NAME`. */
   readonly service: string;
@@ -33,7 +35,8 @@ type Command = readonly [program: string, ...args: string[]];
 /** All that an installation may have written into the directory. */
 export const FILES = ["token", "config.yml", "underpass.toml"] as const;
 
-export function placeOf(host: ServiceHost, home: string, name: string | undefined): Place {
+/** Throws where no service manager runs; where files are only shown, on a system that could have one it need not. */
+export function placeOf(host: ServiceHost, home: string, name: string | undefined, isDryRun: boolean): Place {
   if (name !== undefined && (name === "token" || !/^[A-Za-z0-9][\w-]{0,60}$/.test(name))) {
     throw new ServiceError(
       `--name: found "${name.slice(0, 80)}"; letters, digits, - and _ would be right, but for the word token`,
@@ -42,13 +45,18 @@ export function placeOf(host: ServiceHost, home: string, name: string | undefine
   const service = name === undefined ? "underpass" : `underpass-${name}`;
   const scope = host.uid === 0 ? "system" : "user";
   if (host.platform === "darwin") return launchd(host, home, service, scope, name);
-  if (host.platform === "linux" && existsSync(join(host.root, "/run/systemd/system"))) {
-    return systemd(home, service, scope, name);
-  }
+  const runsHere = existsSync(join(host.root, "/run/systemd/system"));
+  if (host.platform === "linux" && (runsHere || isDryRun)) return systemd(home, service, scope, name, runsHere);
   throw new ServiceError(explain(host.platform));
 }
 
-function systemd(home: string, service: string, scope: Place["scope"], name: string | undefined): Place {
+function systemd(
+  home: string,
+  service: string,
+  scope: Place["scope"],
+  name: string | undefined,
+  runsHere: boolean,
+): Place {
   const [units, settings] =
     scope === "system"
       ? ["/etc/systemd/system", "/etc/underpass"]
@@ -57,6 +65,7 @@ function systemd(home: string, service: string, scope: Place["scope"], name: str
   const unit = `${service}.service`;
   return {
     manager: "systemd",
+    runsHere,
     scope,
     service,
     definition: join(units, unit),
@@ -85,6 +94,7 @@ function launchd(
   const settings = join(library, "Application Support/underpass");
   return {
     manager: "launchd",
+    runsHere: true,
     scope,
     service,
     definition,

@@ -35,9 +35,10 @@ export async function service({ io, line, scrubber, host = thisHost(io.env) }: S
     throw new UsageError("underpass service has two commands: service install [TOKEN], service uninstall");
   }
   const name = line.layer.get("name")?.value;
-  const place = placeOf(host, io.env["HOME"] || homedir(), name === undefined ? undefined : String(name));
-  const say = (text: string): void => void io.stdout.write(scrubber.scrub(`${text}\n`));
   const isDryRun = line.switches.has("dry-run");
+  const home = io.env["HOME"] || homedir();
+  const place = placeOf(host, home, name === undefined ? undefined : String(name), isDryRun && verb === "install");
+  const say = (text: string): void => void io.stdout.write(scrubber.scrub(`${text}\n`));
   if (verb === "uninstall") return uninstall(place, host, say, isDryRun);
   const plan = await planService(line, word, io, scrubber);
   if (plan.token !== undefined && (word === plan.token || line.layer.has("token"))) {
@@ -63,6 +64,7 @@ async function install(
   const files = await filesOf(place, plan, host, say);
   for (const warning of plan.warnings) say(`Warning: ${warning}`);
   if (isDryRun) {
+    if (!place.runsHere) say("# systemd does not run here: where a current one does, this would be written and run");
     for (const { mode, path, text } of files) {
       say(`# ${path} (mode ${mode.toString(8).padStart(4, "0")})`);
       say(path.endsWith("/token") ? "[redacted]\n" : text);
@@ -107,8 +109,7 @@ async function filesOf(
     files.push({ path, text: plan.config.text, mode: plan.config.secret ? 0o600 : 0o644 });
     args.push(`--config=${path}`);
   }
-  const handsOver =
-    place.manager === "systemd" && place.scope === "system" && (await systemdVersion(host)) >= CREDENTIALS_SINCE;
+  const handsOver = place.manager === "systemd" && place.scope === "system" && (await handsOverSecrets(place, host));
   const credentials: [string, string][] = [];
   if (plan.token !== undefined) {
     if (handsOver) credentials.push(["tunnel-token", token]);
@@ -134,7 +135,7 @@ async function filesOf(
           service: place.service,
           scope: place.scope,
           command,
-          notifies: host.hasProgram("systemd-notify"),
+          notifies: !place.runsHere || host.hasProgram("systemd-notify"),
           reloads: plan.config !== undefined,
           gracePeriodMs: plan.gracePeriodMs,
           credentials,
@@ -146,9 +147,10 @@ async function filesOf(
   return files;
 }
 
-async function systemdVersion(host: ServiceHost): Promise<number> {
+async function handsOverSecrets({ runsHere }: Place, host: ServiceHost): Promise<boolean> {
+  if (!runsHere) return true;
   const { output } = await host.run("systemctl", ["--version"]);
-  return Number(/^systemd (\d+)/.exec(output)?.[1] ?? 0);
+  return Number(/^systemd (\d+)/.exec(output)?.[1] ?? 0) >= CREDENTIALS_SINCE;
 }
 
 /** Never into a file that is there, whose mode would stay. */

@@ -33,7 +33,7 @@ beforeEach(() => {
   mkdirSync(join(root, "run/systemd/system"), { recursive: true });
 });
 
-interface Asked extends Partial<Omit<ServiceHost, "run">> {
+interface Asked extends Partial<ServiceHost> {
   readonly env?: Record<string, string>;
   readonly version?: number;
   /** Commands that fail, by a word of them. */
@@ -286,6 +286,24 @@ describe("other machines", () => {
   it("a Linux without systemd", async () => {
     rmSync(at("/run"), { recursive: true });
     expect((await run(["install", made.token])).error).toMatch(/systemd does not run here.*container.*OpenRC/);
+  });
+
+  it("a Linux without systemd shows what would be written, once there is a token", async () => {
+    rmSync(at("/run"), { recursive: true });
+    const bare = { hasProgram: () => false, run: async () => ({ status: 1, output: "no such program" }) };
+    const dry = async (...args: string[]) => run(["install", "--dry-run", ...args], bare);
+    const { error, status, text } = await dry(made.token);
+    expect([status, error]).toEqual([0, ""]);
+    expect(text).toContain("# systemd does not run here: where a current one does, this would be written");
+    expect(text).toContain(`# ${UNIT} (mode 0644)\n# Written by`);
+    expect(text).toContain("\nType=notify\n");
+    expect(text).toContain("\nLoadCredential=tunnel-token:/etc/underpass/token\n");
+    expect((await dry()).error).toContain("no tunnel to run");
+    expect((await dry("--token-file", write("empty", "\n"))).error).toContain("it is empty");
+    expect((await dry("no-token")).error).toContain("token is not valid");
+    expect((await dry(made.token, "--name", "../x")).error).toContain("letters, digits");
+    expect((await run(["uninstall", "--dry-run"], bare)).error).toContain("systemd does not run here");
+    expect(everything().filter((path) => !path.startsWith("/home/"))).toEqual([]);
   });
 
   it("programs are run as they are, and what they say is kept", async () => {
