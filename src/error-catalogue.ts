@@ -21,8 +21,9 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
   },
   ERR_UNDERPASS_SERVICE: {
     cause:
-      "a service can't be installed or removed: it is there already, or is not; neither systemd nor launchd runs here; its files can't be written",
-    remedy: "what the message names; as root it is a service of the machine, else of the user",
+      "a service can't be installed or removed: it is there already, or is not; neither systemd nor launchd runs here; its files can't be written; the tunnel is none that a service can run",
+    remedy:
+      "there already: underpass service uninstall first, or another --name; not there: the --name that it was installed with, and sudo if root installed it; no systemd or launchd: have the service manager or container run underpass run --token-file FILE, service install --dry-run shows what a unit would say; can't be written: sudo, or a user with a home directory that can be written; no tunnel for a service: a named one, by --token-file FILE",
   },
   ERR_UNDERPASS_NOT_YET: {
     cause: "a command or feature of cloudflared that Underpass does not have yet, or that cloudflared has removed",
