@@ -1,8 +1,16 @@
 /** What the connector itself answers through its tunnel: it stands before every rule. */
-import type { HttpRequest, RequestListener, UpgradeListener, WebSocketRequest } from "../types.ts";
+import type {
+  HttpRequest,
+  OutcomeClass,
+  RequestListener,
+  RequestPhase,
+  UpgradeListener,
+  WebSocketRequest,
+} from "../types.ts";
 import type { Backend, BackendContext } from "./backends/backend.ts";
 import { createInProcessBackend } from "./backends/in-process.ts";
 import { defaultOriginRequest } from "./ingress/defaults.ts";
+import { RequestRecord } from "./request-record.ts";
 
 export interface InternalOrigin {
   /** Lower case. */
@@ -37,5 +45,13 @@ export class InternalBackend {
   shown<Request extends VisitorRequest>(request: Request): Request {
     const query = request.path.indexOf("?");
     return query < 0 ? request : { ...request, path: request.path.slice(0, query) };
+  }
+}
+
+/** The connector closes a socket of its own early only where a client has left, or takes nothing any more: no origin has failed. */
+export class InternalRecord extends RequestRecord {
+  override finish(outcome: OutcomeClass, phase?: RequestPhase, error?: Error): void {
+    if (outcome === "origin-reset") super.finish("client-abort", phase);
+    else super.finish(outcome, phase, error);
   }
 }

@@ -20,7 +20,7 @@ import { failRequest } from "./failed-request.ts";
 import { FlowLimiter } from "./flow-limiter.ts";
 import { FlushQueue } from "./flush-queue.ts";
 import { createRouter, type Router } from "./ingress/router.ts";
-import { InternalBackend, type InternalOrigin } from "./internal-backend.ts";
+import { InternalBackend, type InternalOrigin, InternalRecord } from "./internal-backend.ts";
 import { LocalResolvers } from "./local-resolvers.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { PrivateNetwork } from "./private-network.ts";
@@ -165,7 +165,7 @@ class IngressProxy implements Proxy {
 
   #handleInternal(internal: InternalBackend, request: HttpRequest | WebSocketRequest, connIndex: number): void {
     const seen = { request: internal.shown(request), observed: undefined };
-    const record = new RequestRecord(this.#records, seen, connIndex, internal.backend.service, INTERNAL_RULE);
+    const record = new InternalRecord(this.#records, seen, connIndex, internal.backend.service, INTERNAL_RULE);
     this.#take(request, record, () => internal.backend.serve(request, connIndex, record));
   }
 
