@@ -86,7 +86,8 @@ export class Outgoing {
   /** Returns how many bytes are dropped now. */
   onAcked(from: number, to: number): number {
     const { start } = this;
-    if (to <= start) return 0;
+    // A FIN alone is an empty range, which says nothing of the bytes before it.
+    if (to <= start || from === to) return 0;
     if (this.#lost !== undefined) {
       this.#lost.delete(from, to);
       if (this.#lost.isEmpty) this.#lost = undefined;

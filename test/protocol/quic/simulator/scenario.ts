@@ -18,6 +18,8 @@ export interface StreamPlan {
   readonly back: number;
   /** Bytes of one write. */
   readonly chunk: number;
+  /** Milliseconds from the last bytes to the end of either direction; undefined: one comes with the other. */
+  readonly finAfter: number | undefined;
   /** Milliseconds until received bytes are dealt with. */
   readonly consumeAfter: number;
   /** The opener breaks off after so many bytes written. */
@@ -134,6 +136,7 @@ function streams(random: Random, seconds: number): StreamPlan[] {
       forward,
       back: bidirectional ? size() : 0,
       chunk: Math.round(random.logarithmic(10, 20_000)),
+      finAfter: random.chance(0.3) ? random.pick([0, random.between(0, 500)]) : undefined,
       consumeAfter: random.chance(0.2) ? random.between(0, 2_000) : 0,
       resetAfter: random.chance(0.1) ? random.integer(0, forward) : undefined,
       stopAfter: random.chance(0.1) ? random.integer(0, forward) : undefined,
@@ -215,6 +218,7 @@ export function download(bytes: number): readonly StreamPlan[] {
       forward: bytes,
       back: 0,
       chunk: 16_384,
+      finAfter: undefined,
       consumeAfter: 0,
       resetAfter: undefined,
       stopAfter: undefined,

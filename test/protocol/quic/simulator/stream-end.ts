@@ -36,6 +36,8 @@ export class StreamEnd implements QuicStreamSink {
   #isReset = false;
   #isStopped = false;
   #isWriting = false;
+  /** All is written but the end. */
+  #isEnding = false;
 
   constructor(stream: QuicStream, plan: StreamPlan, isOpener: boolean, host: StreamHost) {
     this.stream = stream;
@@ -64,8 +66,8 @@ export class StreamEnd implements QuicStreamSink {
   #write(): void {
     if (this.#isWriting) return this.#host.fail(`${this.what}: onWritable within write`);
     this.#isWriting = true;
-    const { chunk, resetAfter } = this.#plan;
-    while (!this.#sendDone) {
+    const { chunk, finAfter, resetAfter } = this.#plan;
+    while (!this.#sendDone && !this.#isEnding) {
       this.#host.touch();
       if (this.#isOpener && resetAfter !== undefined && this.#written >= resetAfter) {
         this.#sendDone = true;
@@ -75,12 +77,25 @@ export class StreamEnd implements QuicStreamSink {
       const length = Math.min(chunk, this.#toSend - this.#written);
       const bytes = patternOf(this.stream.id, this.#written, length);
       this.#written += length;
-      const fin = this.#written === this.#toSend;
+      const isLast = this.#written === this.#toSend;
+      const fin = isLast && finAfter === undefined;
       const more = this.stream.write(bytes, fin);
       if (fin) this.#sendDone = true;
+      else if (isLast) {
+        this.#isEnding = true;
+        this.#host.later(finAfter ?? 0, () => this.#end());
+      }
       if (!more) break;
     }
     this.#isWriting = false;
+  }
+
+  /** With a frame of its own, if the last bytes have left. */
+  #end(): void {
+    if (this.#sendDone) return;
+    this.#sendDone = true;
+    this.stream.write(Buffer.alloc(0), true);
+    this.#host.touch();
   }
 
   #stop(): void {

@@ -5,6 +5,7 @@
 import type { QuicConnection } from "../../../../src/protocol/quic/connection.ts";
 import { localParameters } from "../../../../src/protocol/quic/connection/local-parameters.ts";
 import type { TransportParameters } from "../../../../src/protocol/quic/transport-parameters.ts";
+import { createMemoryBudget } from "../../../../src/protocol/memory-budget/budget.ts";
 import { CLIENT_ADDRESS, Pair } from "../pair.ts";
 import { Auditor, type Told } from "./auditor.ts";
 import { EventQueue } from "./event-queue.ts";
@@ -45,6 +46,7 @@ class Failure extends Error {}
 export class World implements StreamHost {
   readonly #scenario: Scenario;
   readonly #pair: Pair;
+  readonly #budgets = { client: createMemoryBudget(), server: createMemoryBudget() };
   readonly #events = new EventQueue();
   readonly #links: { readonly client: Link; readonly server: Link };
   readonly #auditors: { readonly client: Auditor; readonly server: Auditor };
@@ -65,8 +67,8 @@ export class World implements StreamHost {
     this.#scenario = scenario;
     const { seed, suite, helloFilling, filling, client, server, clientParameters, serverParameters } = scenario;
     this.#pair = new Pair({
-      client,
-      server,
+      client: { ...client, budget: this.#budgets.client },
+      server: { ...server, budget: this.#budgets.server },
       clientParameters,
       serverParameters,
       tls: { suite, helloFilling, filling, ticket: seed % 2 === 0 },
@@ -216,7 +218,9 @@ export class World implements StreamHost {
       client.stats.bytesInFlight === 0 &&
       server.stats.bytesInFlight === 0 &&
       client.openPeerStreams === 0 &&
-      server.openPeerStreams === 0
+      server.openPeerStreams === 0 &&
+      this.#budgets.client.held === 0 &&
+      this.#budgets.server.held === 0
     );
   }
 

@@ -32,6 +32,26 @@ describe("streams", () => {
     expect([client.budget.held, server.budget.held]).toEqual([0, 0]);
   });
 
+  it("an end that is acknowledged before the bytes ahead of it does not stand for them", () => {
+    const { client, server } = pair();
+    const { stream } = client.open();
+    stream.write(Buffer.from("hello"), false);
+    const [bytesAlone] = client.packets();
+    stream.write(NOTHING, true);
+    const [endAlone] = client.packets();
+    if (bytesAlone === undefined || endAlone === undefined) throw new Error("no packets");
+    server.receive(endAlone.bytes);
+    client.streams.onFramesAcked(endAlone.sent);
+    client.streams.onFramesLost(bytesAlone.sent);
+    expect(client.budget.held).toBe(5);
+    settle(client, server);
+    const [watcher] = server.accepted;
+    expect([watcher?.text, watcher?.events]).toEqual(["hello", ["end"]]);
+    watcher?.stream.write(NOTHING, true);
+    settle(client, server);
+    expect([client.streams.openStreams, client.budget.held]).toEqual([0, 0]);
+  });
+
   it("an empty stream is an end, and writing behind it does nothing", () => {
     const { client, server } = pair();
     const asked = client.open(false);
