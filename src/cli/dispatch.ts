@@ -1,7 +1,7 @@
 /** Which command a command line means. Each is imported when it is needed, so that `run` starts without the others. */
 import { once } from "node:events";
 import { nearest } from "../proxy/ingress/nearest.ts";
-import { ConfigError, formatProblem } from "../config/problem.ts";
+import { ConfigError, formatProblem, wrongValue } from "../config/problem.ts";
 import { UsageError } from "../config/identity.ts";
 import { Scrubber } from "../proxy/ingress/redact.ts";
 import { UnderpassError } from "../errors.ts";
@@ -55,6 +55,7 @@ async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, 
     return 0;
   }
   refuseStraySwitches(line);
+  refuseStrayOutput(line);
   if (first === "version" || line.switches.has("version")) {
     const { readVersion } = await import("../config/version.ts");
     io.stdout.write(line.switches.has("short") ? `${readVersion()}\n` : `underpass version ${readVersion()}\n`);
@@ -192,6 +193,18 @@ function refuseStraySwitches({ switches, words }: CommandLine): void {
     if (!switches.has(name) || owners[name]) continue;
     throw new ConfigError([{ where: `--${name}`, text: `unknown flag here; ${OWNERS[name]} has it` }]);
   }
+}
+
+/** Commands that write no log would not miss a wrong format; what is taken for `--output` by them is a file more often than not. */
+function refuseStrayOutput({ layer, words }: CommandLine): void {
+  const [first = "", second] = words;
+  const output = layer.get("output");
+  if (output === undefined || ["", "default", "json"].includes(String(output.value))) return;
+  const diagnosis = first === "tunnel" && second === "diag" ? "tunnel diag" : first === "diag" ? first : undefined;
+  if (diagnosis === undefined && !["check", "healthcheck", "ingress", "ready"].includes(first)) return;
+  const { where, text } = wrongValue(output.where, output.value, '"default" or "json", the format of a log,');
+  const hint = diagnosis === undefined ? "" : `; the file to write is an argument: underpass ${diagnosis} FILE.zip`;
+  throw new ConfigError([{ where, text: `${text}${hint}` }]);
 }
 
 /** A flag that is wrong comes first: its value may be the word too many. */

@@ -76,7 +76,8 @@ Usage:
   underpass diag [flags] [FILE.zip]
 
 Finds the tunnel by its metrics server (see underpass ready --help) and writes its state, settings, rules, metrics and log, the system,
-and the result of underpass check into a zip file. Tokens, secrets and passwords are taken out; read it before you hand it on.
+and the result of underpass check into FILE.zip, or into a new file of the working directory. Tokens, secrets and passwords are taken
+out; read it before you hand it on.
 
 Flags:
   --metrics HOST:PORT        which tunnel, where several run

@@ -238,6 +238,11 @@ describe("underpass diag", () => {
       [["diag", "--diag-pod-id", "-v"], "the name or id"],
       [["diag", "--no-diag-logs=x"], "true or false"],
       [["run", "--no-diag-logs"], "unknown flag"],
+      [
+        ["diag", "--output", "mine.zip"],
+        '--output: found "mine.zip"; "default" or "json", the format of a log, would be right; the file to write is an argument: underpass diag FILE.zip\n',
+      ],
+      [["tunnel", "diag", "--output=/tmp"], "is an argument: underpass tunnel diag FILE.zip\n"],
     ] as const) {
       const { io, status } = await cli(args);
       expect([status, io.stderr.text]).toEqual([1, expect.stringContaining(words)]);

@@ -190,6 +190,15 @@ describe("error texts", () => {
     expect(await textOf(["3000"])).toContain("underpass --url http://localhost:3000");
   });
 
+  it("refuse a format of the log that is none, where no log is written, too", async () => {
+    for (const command of ["run", "config check", "check", "ready", "healthcheck", "ingress validate", "diag"]) {
+      const args = [...command.split(" "), "--output", "out.txt", "--url", "http://localhost:1"];
+      const { io, status } = await cli(args, { TUNNEL_TOKEN: made.token });
+      expect([command, status]).toEqual([command, 1]);
+      expect(io.stderr.text).toContain('--output: found "out.txt"; "default" or "json"');
+    }
+  });
+
   it("say what is not there yet", async () => {
     const advice =
       "What to do: leave it out; the status table of the README says what is there (ERR_UNDERPASS_NOT_YET)\n";
