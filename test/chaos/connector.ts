@@ -21,6 +21,8 @@ export interface Connector {
   figures(): Promise<Figures>;
   /** As the connector sees it; 0 before it listens for such questions. */
   readyConnections(): Promise<number>;
+  /** What all streams hold, by the connector's own count. */
+  bytesInStreams(): Promise<number>;
 }
 
 export interface ConnectorOptions {
@@ -39,6 +41,13 @@ export function startConnector(options: ConnectorOptions): Connector {
     nodeArgs: ["--expose-gc", "--import", join(import.meta.dirname, "preload.mjs")],
     env: { ...process.env, TUNNEL_TOKEN: token, CHAOS_NAME_SERVER: nameServer },
   });
+  /** Of the metrics server; undefined before it listens. */
+  const ask = async (path: string): Promise<string | undefined> => {
+    const metrics = /Starting metrics server on ([^/]+)/.exec(command.output.stderr)?.[1];
+    if (metrics === undefined) return undefined;
+    const response = await fetch(`http://${metrics}${path}`, { headers: { connection: "close" } });
+    return await response.text();
+  };
   const folder = `/proc/${command.child.pid}`;
   const descriptors = (): number => readdirSync(`${folder}/fd`).length;
   const residentBytes = (): number =>
@@ -46,10 +55,11 @@ export function startConnector(options: ConnectorOptions): Connector {
   return {
     command,
     async readyConnections() {
-      const metrics = /Starting metrics server on ([^/]+)/.exec(command.output.stderr)?.[1];
-      if (metrics === undefined) return 0;
-      const ready = await fetch(`http://${metrics}/ready`, { headers: { connection: "close" } });
-      return ((await ready.json()) as { readyConnections: number }).readyConnections;
+      const ready = await ask("/ready");
+      return ready === undefined ? 0 : (JSON.parse(ready) as { readyConnections: number }).readyConnections;
+    },
+    async bytesInStreams() {
+      return Number(/^underpass_memory_held_bytes (\d+)$/m.exec((await ask("/metrics")) ?? "")?.[1]);
     },
     descriptors,
     residentBytes,

@@ -233,6 +233,8 @@ async function storm(options: StormOptions, defer: (close: () => unknown) => voi
   watch.stop();
   await waitFor("exactly these connections", () => edge.connections.length === CONNECTIONS);
   const after = await settled(connector, before.descriptors);
+  const inStreams = await connector.bytesInStreams();
+  if (inStreams !== 0) book.complain(`${inStreams} bytes are held for streams that have ended`);
   const log = connector.command.output.stderr;
   const failedRequests = book.requests - book.served;
   const minutes = (performance.now() - began) / 60_000;
