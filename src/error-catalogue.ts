@@ -12,8 +12,9 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
   },
   ERR_UNDERPASS_CREDENTIALS: {
     cause:
-      "the token or the credentials are not whole (CredentialsError): not base64, not JSON, a field missing or wrong",
-    remedy: "copy the token again from the dashboard, all of it; for a file, the field that the message names",
+      "the token or the credentials are not whole (CredentialsError): not base64, not JSON, a field missing or wrong; or something else was given for it",
+    remedy:
+      "copy the token again, all of it: it stands in the command by which the dashboard has a connector installed, begins with eyJ, and is what cloudflared tunnel token NAME prints; for a file, the field that the message names",
   },
   ERR_UNDERPASS_USAGE: {
     cause: "the command line asks for something that can't be, such as run without a token",

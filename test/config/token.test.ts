@@ -6,6 +6,8 @@ import { parseToken } from "../../src/config/token.ts";
 import { parseUuid } from "../../src/config/uuid.ts";
 import { encodeToken, makeCredentials } from "./make-credentials.ts";
 
+type Made = ReturnType<typeof makeCredentials>;
+
 function errorOf(run: () => unknown): Error {
   try {
     run();
@@ -80,6 +82,27 @@ describe("parseToken", () => {
     expect(error).toMatchObject({ code: "ERR_UNDERPASS_CREDENTIALS" });
     expect(error.message).toMatch(/^Provided Tunnel token is not valid/);
     expect(error.message).toMatch(message);
+  });
+
+  it.each([
+    ["the tunnel's id", (made: Made) => made.tunnelId, /it is the id of a tunnel/],
+    ["the same as hex", (made: Made) => made.tunnelId.replaceAll("-", ""), /it is the id of a tunnel/],
+    ["a credentials file's text", (made: Made) => made.json, /it is JSON, .*--credentials-file/],
+    ["a path", () => "/run/secrets/token", /the path of a file \(--token-file\)/],
+    ["a path of Windows", () => "C:\\secrets\\token", /the path of a file \(--token-file\)/],
+    ["the whole command", (made: Made) => `cloudflared service install ${made.token}`, /white space inside/],
+    ["its middle", (made: Made) => made.token.slice(20, 81), /found 61 characters, a multiple of 4/],
+    ["without its beginning", (made: Made) => made.token.slice(8), /not JSON, as if a part were missing/],
+    ["nothing", () => " ", /it is empty/],
+    ["without its secret", (made: Made) => encodeToken({ a: "x", t: made.tunnelId }), /"s" is missing/],
+  ])("tells %s from a token, and where there is one", (_, give, message) => {
+    const made = makeCredentials();
+    const error = errorOf(() => parseToken(give(made)));
+    expect(error.message).toMatch(message);
+    expect(error.message).toContain("; a token is one line that begins with eyJ");
+    for (const part of [made.tunnelId, made.secret, made.accountTag]) expect(error.message).not.toContain(part);
+    // As it is what the hint says.
+    expect(made.token).toMatch(/^eyJ/);
   });
 
   it("never shows any of the token: not in the error, its cause or the credentials", () => {
