@@ -115,13 +115,14 @@ export function readResolvers(settings: MergedSettings, { problems }: Findings):
 
 export function resolverProblems(resolvers: readonly string[], where: string): readonly ConfigProblem[] {
   const problems = resolvers
-    .filter((entry) => !isResolver(entry))
+    .filter((entry) => !isIpPort(entry))
     .map((entry) => wrongValue(where, entry, "ip:port, IPv6 in brackets,"));
   if (resolvers.length <= MAX_RESOLVERS) return problems;
   return [...problems, { where, text: `found ${resolvers.length} resolvers; at most ${MAX_RESOLVERS} would be right` }];
 }
 
-function isResolver(text: string): boolean {
+/** `ip:port`, IPv6 in brackets. */
+export function isIpPort(text: string): boolean {
   const address = parseHostPort(text);
   return address !== undefined && isIP(address.host) !== 0 && address.port > 0;
 }

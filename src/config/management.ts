@@ -1,6 +1,6 @@
 /** Settings of the management service: how Cloudflare's dashboard and `tail` reach the connector through its tunnel. */
 import { wrongValue } from "./problem.ts";
-import type { Findings } from "./edge-settings.ts";
+import { type Findings, isIpPort } from "./edge-settings.ts";
 import type { MergedSettings } from "./merged.ts";
 import type { ManagementConfig } from "./tunnel-config.ts";
 
@@ -14,6 +14,10 @@ export function readManagement(
   fallback: ManagementConfig,
   { problems }: Findings,
 ): ManagementConfig | undefined {
+  const service = settings.get("service-op-ip");
+  if (service !== undefined && !isIpPort(String(service.value))) {
+    problems.push(wrongValue(service.where, service.value, 'ip:port such as "198.41.200.113:80", IPv6 in brackets,'));
+  }
   const chosen = settings.get("management-hostname");
   if (chosen?.value === "off") return undefined;
   const hostname = chosen === undefined ? fallback.hostname : parseManagementHostname(String(chosen.value));

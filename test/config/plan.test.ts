@@ -553,6 +553,24 @@ describe("the management service", () => {
     expect(await of({ "management-hostname": "off" })).toBeUndefined();
     await expect(of({ "management-hostname": "https://x" })).rejects.toThrow(/--management-hostname.*host name/);
   });
+
+  it("finds out this machine's address by an ip:port alone, also where it is off", async () => {
+    for (const address of ["192.0.2.1:443", "[2001:db8::1]:80"]) {
+      expect(await of({ "service-op-ip": address })).toMatchObject({ serviceAddress: address });
+    }
+    for (const address of [
+      "192.0.2.1",
+      "192.0.2.1:0",
+      "192.0.2.1:65536",
+      "2001:db8::1",
+      "example.com:80",
+      "nonsense",
+    ]) {
+      const wrong = of({ "service-op-ip": address, "management-hostname": "off" });
+      await expect(wrong).rejects.toThrow(`--service-op-ip: found "${address}"; ip:port such as`);
+    }
+    await expect(of({}, { TUNNEL_SERVICE_OP_IP: "x" })).rejects.toThrow("TUNNEL_SERVICE_OP_IP");
+  });
 });
 
 describe("features that are not there", () => {
