@@ -7,6 +7,7 @@ import { type Environment, interpolate } from "./interpolate.ts";
 import { formatKeyPath, type KeyPath } from "./key-path.ts";
 import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, type ConfigProblem, wrongValue } from "./problem.ts";
+import { REQUEST_LOG_MODES } from "../proxy/request-log/request-log.ts";
 import { redactLikely } from "../proxy/ingress/redact.ts";
 import type { SettingValue } from "./settings.ts";
 import { locateTomlKeys } from "./toml-lines.ts";
@@ -52,6 +53,7 @@ const KEYS: ReadonlyMap<string, TomlKey> = new Map([
     { ...whole("metrics", 0, 65_535), expected: "a port number from 0 (any free one) to 65535", read: readPort },
   ],
   ["tunnel.cloudflare.log_level", choice("loglevel", "debug", "info", "warn", "error")],
+  ["tunnel.cloudflare.request_log", choice("request-log", ...REQUEST_LOG_MODES)],
 ]);
 
 /** Under `[tunnel]`; checked by config/ingress.ts. */

@@ -379,7 +379,9 @@ describe("the other settings", () => {
   });
 
   it("come from flags, variables and files, in this order", async () => {
-    const file = toml("retries = 3\ngrace_period_secs = 10\nmetrics_port = 20241\nedge_ip_version = 4");
+    const file = toml(
+      'retries = 3\ngrace_period_secs = 10\nmetrics_port = 20241\nedge_ip_version = 4\nrequest_log = "off"',
+    );
     const env = { TUNNEL_RETRIES: "4", TUNNEL_GRACE_PERIOD: "20s" };
     const { config } = await plan({ file, env, flags: { retries: "5" } });
     expect(config).toMatchObject({
@@ -387,7 +389,10 @@ describe("the other settings", () => {
       gracePeriodMs: 20_000,
       metrics: { kind: "address", host: "127.0.0.1", port: 20241 },
       edgeIpVersion: "4",
+      requestLog: "off",
     });
+    const flagged = await plan({ file, flags: { "request-log": "headers" } });
+    expect(flagged.config.requestLog).toBe("headers");
   });
 
   it("the protocol is what was chosen; h2mux warns and is HTTP/2", async () => {

@@ -77,6 +77,7 @@ retries = 0
 grace_period_secs = 180
 metrics_port = 20241
 log_level = "debug"
+request_log = "summary"
 `;
     const file = parseTomlConfig(text, "u.toml", {});
     expect(values(file)).toEqual({
@@ -91,6 +92,7 @@ log_level = "debug"
       "grace-period": 180_000,
       metrics: "127.0.0.1:20241",
       loglevel: "debug",
+      "request-log": "summary",
     });
     expect(file.notes).toEqual([
       "u.toml:10: tunnel.cloudflare.cloudflared_path is ignored: no cloudflared binary is needed",
@@ -116,6 +118,11 @@ describe("wrong values", () => {
   it.each([
     ['mode = "nmed"', 'tunnel.cloudflare.mode: found "nmed"; "quick" or "named" would be right'],
     ["mode = 1", 'tunnel.cloudflare.mode: found 1; "quick" or "named" would be right'],
+    [
+      'request_log = "all"',
+      'tunnel.cloudflare.request_log: found "all"; "off", "errors", "summary" or "headers" would be right',
+    ],
+    ["request-log = true", "tunnel.cloudflare.request-log: found an unknown key; request_log would be right"],
     ["token = 12", "tunnel.cloudflare.token: found 12; a tunnel token in quotes would be right"],
     [
       'hostname = "https://a.example.com/"',
