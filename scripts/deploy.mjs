@@ -312,6 +312,14 @@ function rules() {
             "No visitor reaches its origins. `underpass check` on that machine tells what keeps it.",
           ),
           alert(
+            "UnderpassGone",
+            `up == 0 and on (job, instance) last_over_time(${metric("underpass_ready_connections")}[1d])`,
+            "2m",
+            "critical",
+            "{{ $labels.instance }} no longer answers",
+            "Its process has ended or hangs, or its machine is gone: the service manager and its log tell.",
+          ),
+          alert(
             "UnderpassFewConnections",
             `${metric("underpass_ready_connections")} > 0 and ${metric("underpass_ready_connections")} < ${metric("underpass_wanted_connections")}`,
             "10m",

@@ -45,7 +45,7 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
   },
   ERR_UNDERPASS_METRICS_LISTEN: {
     cause: "the metrics server can't listen on its address (MetricsListenError)",
-    remedy: "choose a free port of this machine, or leave the port to the system with 0",
+    remedy: "an address of this machine and a free port of it; 0 leaves the port to the system",
   },
   ERR_UNDERPASS_NO_INSTANCE: {
     cause: "ready, healthcheck or diag found no tunnel that runs on this machine",

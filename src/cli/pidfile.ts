@@ -1,5 +1,6 @@
 /** `--pidfile`: the process id in a file, for whoever sends signals. */
-import { readFile, unlink, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open, readFile, unlink } from "node:fs/promises";
 import type { Tunnel } from "../connector/api.ts";
 import type { Logger } from "../types.ts";
 
@@ -15,15 +16,13 @@ export interface PidFileOptions {
  * them. The returned function removes it where it is still this process's.
  */
 export function keepPidFile({ path, pid, tunnel, logger }: PidFileOptions): () => Promise<void> {
+  /** Resolves to whether there is a file to remove. */
   let written: Promise<boolean> | undefined;
   tunnel.once("registered", () => {
-    written = writeFile(path, String(pid)).then(
-      () => true,
-      (error: unknown) => {
-        logger.error("Unable to write pid", { error, expandedPath: path });
-        return false;
-      },
-    );
+    written = write(path, String(pid)).catch((error: unknown) => {
+      logger.error("Unable to write pid", { error, expandedPath: path });
+      return false;
+    });
   });
   return async () => {
     if ((await written) !== true) return;
@@ -34,4 +33,16 @@ export function keepPidFile({ path, pid, tunnel, logger }: PidFileOptions): () =
       logger.debug("The pidfile can't be removed", { error, expandedPath: path });
     }
   };
+}
+
+/** Not held up by a pipe that nobody reads. Resolves to whether it is a file, which stays. */
+async function write(path: string, text: string): Promise<boolean> {
+  const { O_CREAT, O_TRUNC, O_WRONLY } = constants;
+  const file = await open(path, O_WRONLY | O_CREAT | O_TRUNC | (constants.O_NONBLOCK ?? 0), 0o666);
+  try {
+    await file.write(text);
+    return (await file.stat()).isFile();
+  } finally {
+    await file.close();
+  }
 }

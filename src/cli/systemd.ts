@@ -51,6 +51,8 @@ class Notifier implements Systemd {
   #pingWaits = false;
   #ready = false;
   #silenced = false;
+  /** Each cause is told once. */
+  #failure = "";
   #status = "Connecting to Cloudflare";
 
   constructor({ env, logger, pid, readyWithinMs = READY_WITHIN_MS, send, tunnel }: SystemdOptions) {
@@ -127,7 +129,13 @@ class Notifier implements Systemd {
         "systemd is not told how the tunnel is: the program systemd-notify is missing; Type=exec without WatchdogSec needs none",
       );
     } else {
-      this.#logger.warn("systemd-notify has failed", { error });
+      const { message } = error instanceof Error ? error : new Error(String(error));
+      if (message === this.#failure) return;
+      this.#failure = message;
+      this.#logger.warn(
+        "systemd is not told how the tunnel is: systemd-notify has failed; a unit with NotifyAccess=all would be right",
+        { error },
+      );
     }
   }
 }

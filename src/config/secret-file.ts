@@ -80,13 +80,14 @@ export const CREDENTIALS = [
   { name: "tunnel-credentials", setting: "credentials-file", unless: ["credentials-contents", "credentials-file"] },
 ] as const;
 
-/** The path of a credential of systemd, where there is one. */
+/** The path of a credential of systemd, where there is one, of whatever kind: one that can't be read is told of. */
 export function findCredential(name: string, env: Environment): string | undefined {
   const directory = env["CREDENTIALS_DIRECTORY"];
   if (directory === undefined || directory === "") return undefined;
   const path = join(directory, name);
   try {
-    return statSync(path).isFile() ? path : undefined;
+    statSync(path);
+    return path;
   } catch {
     return undefined;
   }

@@ -18,9 +18,11 @@ const MAX_CONNECTIONS = 64;
 export class MetricsListenError extends UnderpassError {
   constructor(host: string, port: number, cause: unknown) {
     const reason = cause instanceof Error ? cause.message : String(cause);
+    const isPort = /EADDRINUSE|EACCES/.test(reason);
+    const right = isPort ? "a free port" : "an address of this machine, such as 127.0.0.1,";
     super(
       "ERR_UNDERPASS_METRICS_LISTEN",
-      `the metrics server can't listen on ${host === "" ? "every address" : host}, port ${port}: ${reason}; a free port of this machine would be right`,
+      `the metrics server can't listen on ${host === "" ? "every address" : host}, port ${port}: ${reason}; ${right} would be right`,
       { cause },
     );
   }

@@ -1,4 +1,15 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -212,8 +223,37 @@ describe("--pidfile", () => {
     expect(readFileSync(path, "utf8")).toBe("7654321");
   });
 
-  it("that can't be written is an error line", async () => {
-    const { status, io } = await cli([...run, "--pidfile", "/nonexistent/pid"], {}, (tunnel, io) => {
+  it.skipIf(process.platform === "win32")("that is a pipe with a reader is written to, and left there", async () => {
+    const path = join(directory, "read");
+    execFileSync("mkfifo", [path]);
+    const reader = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    try {
+      const read = Buffer.alloc(100);
+      let length = 0;
+      await cli([...run, "--pidfile", path], {}, (tunnel) => {
+        tunnel.emit("registered", connection);
+        const wait = () => {
+          try {
+            length = readSync(reader, read);
+            tunnel.finish();
+          } catch {
+            // Nothing has been written yet.
+            setImmediate(wait);
+          }
+        };
+        wait();
+      });
+      expect(read.toString("utf8", 0, length)).toBe(String(process.pid));
+      expect(existsSync(path)).toBe(true);
+    } finally {
+      closeSync(reader);
+    }
+  });
+
+  it.each(["/nonexistent/pid", "pipe"])("that can't be written is an error line: %s", async (name) => {
+    const path = join(directory, name);
+    if (name === "pipe") execFileSync("mkfifo", [path]);
+    const { status, io } = await cli([...run, "--pidfile", path], {}, (tunnel, io) => {
       tunnel.emit("registered", connection);
       const wait = () => (io.stderr.text.includes("Unable to write pid") ? tunnel.finish() : setImmediate(wait));
       wait();
