@@ -15,13 +15,14 @@ import type { StartTunnel } from "./run.ts";
 const USAGE_STATUS = 255;
 
 const COMMANDS =
-  "run tunnel config ingress check ready healthcheck diag tail service mock-edge demo version help".split(" ");
+  "run tunnel config ingress check ready healthcheck diag tail management service mock-edge demo version help".split(
+    " ",
+  );
 /** Commands of cloudflared that are not there yet, and why one may not miss them. */
 const NOT_YET: ReadonlyMap<string, string> = new Map([
   ["access", ""],
   ["forward", ""],
   ["login", ""],
-  ["management", ""],
   ["update", "; npm, or whatever installed underpass, updates it"],
 ]);
 const TUNNEL_NOT_YET = "login create route vnet list info delete cleanup token".split(" ");
@@ -44,6 +45,7 @@ async function dispatch(args: readonly string[], io: CliIo, scrubber: Scrubber, 
   const [command, ...rest] = args;
   if (command === "demo") return (await import("./demo.ts")).demo(rest, io);
   if (command === "tail") return (await import("./tail.ts")).tail(rest, io, scrubber);
+  if (command === "management") return (await import("./management.ts")).management(rest, io, scrubber);
   if (command === "mock-edge") return (await import("./mock-edge.ts")).mockEdge(rest, io);
 
   const diagFlags = args.includes("diag") ? (await import("./diag-flags.ts")).takeDiagFlags(args) : undefined;

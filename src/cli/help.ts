@@ -119,6 +119,17 @@ Flags:
 As root it is a service of the machine, else of the user. The token goes into a file that nobody else can read.
 `;
 
+const MANAGEMENT = `underpass management token - print an access token for a tunnel's management service, as JSON
+
+Usage:
+  underpass management token --resource RESOURCE [flags] TUNNEL-ID
+
+Flags:
+  --resource RESOURCE  logs (what underpass tail needs), host_details or admin
+  --origincert FILE    cert.pem of cloudflared login (default: where cloudflared looks for it; $TUNNEL_ORIGIN_CERT)
+  --api-url URL        Cloudflare's API (default https://api.cloudflare.com/client/v4; $TUNNEL_API_URL)
+`;
+
 /** Help for a command; the root's for anything else. */
 export function helpFor(words: readonly string[]): string {
   switch (words[0]) {
@@ -134,6 +145,8 @@ export function helpFor(words: readonly string[]): string {
       return SERVICE;
     case "tail":
       return TAIL_HELP;
+    case "management":
+      return MANAGEMENT;
     case "ready":
     case "healthcheck":
       return READY;
