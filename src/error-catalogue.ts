@@ -24,7 +24,7 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
     cause:
       "a service can't be installed or removed: it is there already, or is not; neither systemd nor launchd runs here; its files can't be written; the tunnel is none that a service can run",
     remedy:
-      "there already: underpass service uninstall first, or another --name; not there: the --name that it was installed with, and sudo if root installed it; no systemd or launchd: have the service manager or container run underpass run --token-file FILE, service install --dry-run shows what a unit would say; can't be written: sudo, or a user with a home directory that can be written; no tunnel for a service: a named one, by --token-file FILE",
+      "there already: underpass service uninstall first, or another --name; not there: the --name and the user (sudo) that it was installed with; can't be written: sudo; no systemd or launchd: what starts services there can run underpass run --token-file FILE; no tunnel for a service: a named one, by its token",
   },
   ERR_UNDERPASS_NOT_YET: {
     cause: "a command or feature of cloudflared that Underpass does not have yet, or that cloudflared has removed",
@@ -64,7 +64,7 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
     cause:
       "tail reaches no connector: none runs, --connector-id names one that is gone, or the management host does not answer",
     remedy:
-      "see whether the tunnel runs (underpass healthcheck on its machine); leave --connector-id out; check the network and HTTPS_PROXY",
+      "see whether the tunnel runs (underpass healthcheck on its machine); leave --connector-id out; check the network, HTTPS_PROXY and SSL_CERT_FILE",
   },
   ERR_UNDERPASS_TAIL_REFUSED: {
     cause: "the access token is not accepted, the filters are not, or somebody else follows the log of this connector",

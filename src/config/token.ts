@@ -48,7 +48,7 @@ function invalid(reason: string): CredentialsError {
 /** What has been taken for the token. */
 function nameOther(text: string): string | undefined {
   if (text === "") return "it is empty";
-  if (parseUuid(text) !== undefined) return "it is the id of a tunnel, which anybody may know";
+  if (parseUuid(text) !== undefined) return "it is the id of a tunnel, not its token";
   if (text.startsWith("{")) return "it is JSON, as a credentials file has it (--credentials-file), and not base64";
   // Base64 of an object begins with none of these.
   if (/^(?:[/.~]|[a-z]:\\)/i.test(text)) return "it looks like the path of a file (--token-file)";
@@ -58,6 +58,7 @@ function nameOther(text: string): string | undefined {
 function notBase64(text: string): string {
   if (/\s/.test(text.replace(/[\r\n]/g, ""))) return "there is white space inside it; give the token alone";
   if (/[-_]/.test(text)) return "it is URL-safe base64 (- and _); standard base64 with padding would be right";
-  if (!/^[A-Za-z0-9+/=]*$/.test(text)) return "it is not base64";
+  if (!/^[A-Za-z0-9+/=\r\n]*$/.test(text)) return "it is not base64";
+  if (!text.startsWith("ey")) return "it is not the base64 of JSON, or its beginning is missing";
   return `its base64 is cut off or has lost its padding: found ${text.replace(/[\r\n]/g, "").length} characters, a multiple of 4 would be right`;
 }
