@@ -18,7 +18,8 @@ Writes the log of one of the tunnel's connectors to stdout, underpass's or cloud
 
 Flags:
   --connector-id UUID         which connector, where the tunnel has several ($TUNNEL_MANAGEMENT_CONNECTOR)
-  --event EVENT               cloudflared, http, tcp or udp; may be repeated (default all; $TUNNEL_MANAGEMENT_FILTER_EVENTS)
+  --event EVENT               cloudflared, http, tcp or udp; a list has commas, or more --event (default all;
+                              $TUNNEL_MANAGEMENT_FILTER_EVENTS)
   --level LEVEL               debug, info, warn or error, and those above it (default debug; $TUNNEL_MANAGEMENT_FILTER_LEVEL)
   --sample N                  part of the entries, above 0, up to 1 (default 1; $TUNNEL_MANAGEMENT_FILTER_SAMPLE)
   --output FORMAT             default or json, an object a line ($TUNNEL_MANAGEMENT_OUTPUT, $TUNNEL_LOG_OUTPUT)
@@ -57,6 +58,8 @@ const VARIABLES = {
   "management-hostname": ["TUNNEL_MANAGEMENT_HOSTNAME"],
   trace: [],
 } as const;
+
+const EVENTS_VARIABLE = "TUNNEL_MANAGEMENT_FILTER_EVENTS";
 
 export interface TailPlan {
   /** `token` prints one and ends. */
@@ -99,10 +102,13 @@ export function readTailFlags(args: readonly string[], env: Environment): TailPl
   const tunnelId = ref === undefined ? undefined : parseUuid(ref);
   if (ref !== undefined && tunnelId === undefined) problems.push(wrongValue("the tunnel", ref, "its UUID"));
   if (rest.length > 0) problems.push({ where: "", text: "tail takes one argument at most: the tunnel's UUID" });
-  const events =
-    values.event ?? (env["TUNNEL_MANAGEMENT_FILTER_EVENTS"] ?? "").split(",").filter((each) => each !== "");
+  const events = (values.event ?? [env[EVENTS_VARIABLE] ?? ""])
+    .flatMap((list) => list.split(","))
+    .map((event) => event.trim())
+    .filter((event) => event !== "");
+  const eventsFrom = values.event === undefined ? EVENTS_VARIABLE : "--event";
   for (const event of events) {
-    if (!LOG_EVENTS.some((each) => each === event)) problems.push(wrongValue("--event", event, LOG_EVENTS.join(", ")));
+    if (!LOG_EVENTS.some((each) => each === event)) problems.push(wrongValue(eventsFrom, event, LOG_EVENTS.join(", ")));
   }
   const plan: TailPlan = {
     command,
@@ -121,15 +127,20 @@ export function readTailFlags(args: readonly string[], env: Environment): TailPl
     json:
       checked("output", "default", (value) => ["default", "json"].find((each) => each === value), "default or json") ===
       "json",
-    token: text("token").value?.trim(),
-    originCert: text("origincert").value,
+    token: filled(text("token").value?.trim()),
+    originCert: filled(text("origincert").value),
     apiUrl: checked(
       "api-url",
       "https://api.cloudflare.com/client/v4",
       readUrl,
       "a URL such as https://api.cloudflare.com/client/v4",
     ),
-    host: checked("management-hostname", "management.argotunnel.com", readHost, "a host name, or host:port"),
+    host: checked(
+      "management-hostname",
+      "management.argotunnel.com",
+      readHost,
+      "a host name, or host:port with a port of 1 to 65535",
+    ),
     trace: checked(
       "trace",
       undefined,
@@ -174,5 +185,12 @@ function readUrl(text: string): string | undefined {
 }
 
 function readHost(text: string): string | undefined {
-  return /^(?:[a-z\d](?:[a-z\d.-]*[a-z\d])?|\[[\da-f:]+\])(?::\d{1,5})?$/i.test(text) ? text : undefined;
+  const parts = /^(?:[a-z\d](?:[a-z\d.-]*[a-z\d])?|\[[\da-f:]+\])(?::(\d{1,5}))?$/i.exec(text);
+  if (parts === null || Number(parts[1] ?? 443) === 0) return undefined;
+  return URL.canParse(`wss://${text}`) ? text : undefined;
+}
+
+/** `--token "$TOKEN"` with a variable that is not set gives none. */
+function filled(text: string | undefined): string | undefined {
+  return text === "" ? undefined : text;
 }

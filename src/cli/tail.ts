@@ -3,6 +3,7 @@ import type { WebSocket } from "ws";
 import { awaitTextFile, findOriginCert, expandHome, readTextFile } from "../config/files.ts";
 import type { Waiting } from "../config/pipe.ts";
 import { ConfigError } from "../config/problem.ts";
+import { parseUuid } from "../config/uuid.ts";
 import { readVersion } from "../config/version.ts";
 import { trustAnchors } from "../edge/roots.ts";
 import { readManagementToken } from "../health/management/access-token.ts";
@@ -34,10 +35,8 @@ export async function tail(args: readonly string[], io: CliIo, scrubber: Scrubbe
   const stop = new AbortController();
   const release = io.onSignal(() => stop.abort());
   try {
-    const token =
-      plan.command === "tail" && plan.token !== undefined
-        ? plan.token
-        : await askToken(plan, io, waitingOf(io, scrubber, stop.signal));
+    const waiting = waitingOf(io, scrubber, stop.signal);
+    const token = plan.command === "tail" && plan.token !== undefined ? plan.token : await askToken(plan, io, waiting);
     if (plan.command === "token") {
       io.stdout.write(`${JSON.stringify({ token })}\n`);
       return 0;
@@ -49,7 +48,7 @@ export async function tail(args: readonly string[], io: CliIo, scrubber: Scrubbe
         "user-agent": `underpass/${readVersion()}`,
         ...(plan.trace === undefined ? {} : { "cf-trace-id": plan.trace }),
       },
-      ca: trustAnchors({ ...io.env }),
+      ca: trustAnchors({ ...io.env }, waiting.tell),
       env: io.env,
       signal: stop.signal,
     });
@@ -83,10 +82,16 @@ async function askToken(plan: TailPlan, io: CliIo, waiting: Waiting): Promise<st
   });
 }
 
-function urlOf({ connectorId, host }: TailPlan, token: string): URL {
+function urlOf({ connectorId, host, tunnelId }: TailPlan, token: string): URL {
   const claims = readManagementToken(token);
   // The connector would say so, too; but by then the token is on its way to somebody.
   if (claims === undefined) throw new TailRefusedError("the access token is none: no JWT of Cloudflare's for a tunnel");
+  // Cloudflare would follow the token's tunnel, whatever was asked for here.
+  const ofToken = parseUuid(claims.tunnelId) ?? "no UUID";
+  if (tunnelId !== undefined && ofToken !== tunnelId) {
+    const advice = "without a UUID the token's tunnel is followed, without a token cert.pem is used";
+    throw new TailRefusedError(`the access token is for another tunnel (${ofToken}) than ${tunnelId}; ${advice}`);
+  }
   const url = new URL(`wss://${claims.issuer === FEDRAMP.issuer ? FEDRAMP.host : host}/logs`);
   url.searchParams.set("access_token", token);
   if (connectorId !== undefined) url.searchParams.set("connector_id", connectorId);

@@ -17,18 +17,26 @@ const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 /** Node 22.15 and newer; it knows NODE_EXTRA_CA_CERTS and the system's store. */
 type GetCACertificates = (type: "default" | "system") => string[];
 
-function readable(path: string | undefined): string | undefined {
+/** Told what is wrong with a file that the environment names, and that is left out. */
+type Tell = (problem: string) => void;
+
+function readable(path: string | undefined, tell?: (code: string) => void): string | undefined {
   if (path === undefined || path === "") return undefined;
   try {
     return readFileSync(path, "latin1");
-  } catch {
+  } catch (error) {
+    tell?.(error instanceof Error && "code" in error ? String(error.code) : String(error));
     return undefined;
   }
 }
 
-function systemBundle(env: NodeJS.ProcessEnv): string | undefined {
-  const named = readable(env.SSL_CERT_FILE);
-  if (named !== undefined) return named;
+function systemBundle(env: NodeJS.ProcessEnv, tell: Tell): string | undefined {
+  const path = env.SSL_CERT_FILE;
+  const named = readable(path, (code) => tell(`SSL_CERT_FILE is left out: ${path} can't be read (${code})`));
+  if (named !== undefined) {
+    if (splitPem([named]).length === 0) tell(`SSL_CERT_FILE holds no certificate: ${path} should have some, as PEM`);
+    return named;
+  }
   for (const path of SYSTEM_BUNDLES) {
     const bundle = readable(path);
     if (bundle !== undefined) return bundle;
@@ -49,7 +57,7 @@ export function splitPem(texts: readonly string[]): string[] {
 }
 
 /** Every trust anchor for the edge, as PEM. */
-export function trustAnchors(env: NodeJS.ProcessEnv): string[] {
+export function trustAnchors(env: NodeJS.ProcessEnv, tell: Tell = () => {}): string[] {
   const getCACertificates = (tls as { getCACertificates?: GetCACertificates }).getCACertificates;
   const texts = [CLOUDFLARE_ROOTS];
   if (getCACertificates !== undefined) {
@@ -60,7 +68,8 @@ export function trustAnchors(env: NodeJS.ProcessEnv): string[] {
     const extra = readable(env.NODE_EXTRA_CA_CERTS);
     if (extra !== undefined) texts.push(extra);
   }
-  const bundle = getCACertificates === undefined || env.SSL_CERT_FILE !== undefined ? systemBundle(env) : undefined;
+  const bundle =
+    getCACertificates === undefined || env.SSL_CERT_FILE !== undefined ? systemBundle(env, tell) : undefined;
   if (bundle !== undefined) texts.push(bundle);
   return splitPem(texts);
 }

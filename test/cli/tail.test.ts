@@ -10,6 +10,7 @@ import { Writable } from "node:stream";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { WebSocketServer } from "ws";
 import { main } from "../../src/cli/dispatch.ts";
+import { readTailFlags } from "../../src/cli/tail-flags.ts";
 import { connect, type Logger, type Tunnel } from "../../src/index.ts";
 import { createAuthority } from "../../src/mock-edge/ca.ts";
 import { type IssuedTunnel, type MockEdge, startMockEdge } from "../../src/mock-edge/index.ts";
@@ -159,7 +160,48 @@ describe("what keeps it from beginning", () => {
     expect(untrusted.stderr.text).toMatch(/can't reach .*(certificate|self-signed|issuer)/);
   });
 
+  it("an access token for another tunnel than the one that was asked for; in other spellings it is the same", async () => {
+    await run("http2");
+    const other = "5f6a1f3e-0000-4000-8000-00000000000a";
+    for (const refused of [
+      tail([other], { TUNNEL_MANAGEMENT_TOKEN: token() }),
+      tail(["--token", token(), other]),
+      tail(["--token", makeToken({ tunnelId: "\u001b[31m", accountTag: issued.accountTag }), other]),
+    ]) {
+      expect(await refused.status).toBe(1);
+      expect(refused.io.stderr.text).toMatch(
+        new RegExp(`the access token is for another tunnel \\((?:${issued.tunnelId}|no UUID)\\) than ${other}`),
+      );
+      expect(refused.io.stderr.text).toContain("ERR_UNDERPASS_TAIL_REFUSED");
+      expect(refused.io.stderr.text).not.toContain("\u001b");
+      expect(refused.io.stdout.text).toBe("");
+    }
+    const same = tail(["--token", token(), `{${issued.tunnelId.toUpperCase()}}`]);
+    await visitUntil(same.io, "Request served");
+    same.io.signal("SIGINT");
+    expect(await same.status).toBe(0);
+  });
+
+  it("an empty --token is none, and no other is looked for in the environment", async () => {
+    for (const args of [["--token="], ["--token", " "]]) {
+      const { io, status } = tail(args, { TUNNEL_MANAGEMENT_TOKEN: token() });
+      expect(await status).toBe(1);
+      expect(io.stderr.text).toContain("which tunnel? its UUID");
+      const named = tail([...args, issued.tunnelId], { TUNNEL_MANAGEMENT_TOKEN: token() });
+      expect(await named.status).toBe(1);
+      expect(named.io.stderr.text).toContain("no cert.pem");
+    }
+  });
+
   it.each([
+    [
+      ["--management-hostname", "localhost:99999"],
+      /--management-hostname: found "localhost:99999"; .*port of 1 to 65535/,
+    ],
+    [["--management-hostname", "localhost:0"], /--management-hostname: found "localhost:0"/],
+    [["--management-hostname", "[1:2]"], /--management-hostname: found "\[1:2\]"/],
+    [["--management-hostname", "1.2.3.999"], /--management-hostname: found "1.2.3.999"/],
+    [["--event", "http,dns"], /--event: found "dns"/],
     [["--level", "trace"], /--level: found "trace".*debug, info, warn, error/],
     [["--event", "dns"], /--event: found "dns"/],
     [["--sample", "2"], /--sample: found "2"/],
@@ -265,6 +307,22 @@ describe("whoever reads its stdout", () => {
     expect(io.stdout.text.split("\n")[0]).toBe(`t debug cloudflared bell \\u0007 ${"x".repeat(1000)} {}`);
     server.close();
   });
+});
+
+it.each([
+  [["--event", "http,tcp"], {}, ["http", "tcp"]],
+  [["--event", "udp", "--event=http, cloudflared,"], {}, ["cloudflared", "http", "udp"]],
+  [[], { TUNNEL_MANAGEMENT_FILTER_EVENTS: "tcp,udp" }, ["tcp", "udp"]],
+  [["--event="], { TUNNEL_MANAGEMENT_FILTER_EVENTS: "tcp" }, []],
+])("events are a list: %j %j", (args, env, events) => {
+  const plan = readTailFlags([...args, "--token", "x"], env);
+  expect(plan).toMatchObject({ filters: { events } });
+});
+
+it("tells which variable an unknown event stands in", () => {
+  expect(() => readTailFlags(["--token", "x"], { TUNNEL_MANAGEMENT_FILTER_EVENTS: "dns" })).toThrow(
+    /^TUNNEL_MANAGEMENT_FILTER_EVENTS: found "dns"/,
+  );
 });
 
 it("--help lists its flags", async () => {
