@@ -1,12 +1,10 @@
 /** The WebSocket of `underpass tail`: from the handshake to its end, with errors that say what they mean. */
 import type { IncomingMessage } from "node:http";
-import net from "node:net";
-import tls from "node:tls";
 import WebSocket from "ws";
 import { UnderpassError } from "../errors.ts";
-import { type Environment, environmentProxy } from "../proxy/environment-proxy.ts";
+import type { Environment } from "../proxy/environment-proxy.ts";
 import { redactLikely } from "../proxy/ingress/redact.ts";
-import { ProxyTunnel } from "../proxy/proxy-tunnel.ts";
+import { TailWay } from "./tail-way.ts";
 
 /** No connector takes the request, or nobody answers. */
 export class TailUnreachableError extends UnderpassError {
@@ -39,7 +37,8 @@ export interface TailDial {
   readonly signal: AbortSignal;
 }
 
-const HANDSHAKE_MS = 30_000;
+/** From the first packet to the open WebSocket: cloudflared's time for the edge. */
+const HANDSHAKE_MS = 15_000;
 const MAX_ANSWER_BYTES = 64 * 1024;
 /** An entry is a few hundred bytes; a line of the connector's log is bounded, too. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
@@ -47,16 +46,25 @@ const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** Resolves with an open WebSocket. Rejects with TailUnreachableError, TailRefusedError, or the signal's reason. */
 export function dialTail({ ca, env, headers, signal, url }: TailDial): Promise<WebSocket> {
   return new Promise((resolve, reject) => {
+    const way = new TailWay(url, env);
+    if (way.problem !== undefined) throw new TailUnreachableError(way.problem);
     const ws = new WebSocket(url, {
       headers,
-      handshakeTimeout: HANDSHAKE_MS,
       maxPayload: MAX_MESSAGE_BYTES,
       perMessageDeflate: false,
-      createConnection: () => connect(url, ca, env),
+      createConnection: () => way.connect(ca),
     });
     const abort = (): void => ws.terminate();
     signal.addEventListener("abort", abort, { once: true });
-    const settle = (): void => signal.removeEventListener("abort", abort);
+    let lateness: string | undefined;
+    const timer = setTimeout(() => {
+      lateness = way.lateness(HANDSHAKE_MS / 1000);
+      ws.terminate();
+    }, HANDSHAKE_MS);
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
+    };
     ws.once("open", () => {
       settle();
       resolve(ws);
@@ -64,7 +72,7 @@ export function dialTail({ ca, env, headers, signal, url }: TailDial): Promise<W
     ws.on("error", (cause) => {
       settle();
       if (signal.aborted) reject(signal.reason as Error);
-      else reject(new TailUnreachableError(`can't reach ${url.host}: ${cause.message}`, cause));
+      else reject(new TailUnreachableError(lateness ?? way.failure(cause), cause));
     });
     ws.once("unexpected-response", (_request, response) => {
       void refusalOf(response, url.host).then((error) => {
@@ -74,19 +82,6 @@ export function dialTail({ ca, env, headers, signal, url }: TailDial): Promise<W
       });
     });
   });
-}
-
-/** TLS to the host, by way of the proxy that HTTPS_PROXY names. */
-function connect({ hostname, port: given }: URL, ca: readonly string[], env: Environment): tls.TLSSocket {
-  const host = hostname.replace(/^\[|\]$/g, "");
-  const port = Number(given || 443);
-  const names = { ca: [...ca], ALPNProtocols: ["http/1.1"], ...(net.isIP(host) === 0 ? { servername: host } : {}) };
-  const proxy = environmentProxy("https", { kind: "tcp", host, port }, env);
-  if (proxy === undefined) return tls.connect({ host, port, ...names });
-  if (proxy.problem !== undefined) throw new TailUnreachableError(proxy.problem);
-  const toProxy = net.connect(proxy.address);
-  const socket = new ProxyTunnel(toProxy, proxy, `${hostname}:${port}`, () => {});
-  return tls.connect({ socket, ...names });
 }
 
 async function refusalOf(response: IncomingMessage, host: string): Promise<Error> {
