@@ -66,7 +66,8 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
     reload = reloadOnHangup({ request, loaded, tunnel, logger: late, io, scrubber }, systemd, () => stop("SIGHUP"));
     release = io.onSignal(stop);
     late.info(`Generated Connector ID: ${tunnel.connectorId}`);
-    late.info(`Initial protocol ${config.protocol === "http2" ? "http2" : "quic"}`);
+    const isHttp2 = config.protocol === "http2" || config.edgeProxy !== undefined;
+    late.info(`Initial protocol ${isHttp2 ? "http2" : "quic"}`);
     if (config.identity.mode === "quick") {
       // Nobody reading the address is no reason to end.
       io.stdout.on("error", () => {});

@@ -32,6 +32,7 @@ export function parseEdgeProxy(text: string, where: string): EdgeProxyConfig | C
   if (host === "") return wrong("a URL without a host");
   if (url.pathname.length > 1 || url.search !== "" || url.hash !== "")
     return wrong("a URL that goes on after the port");
+  if (url.port === "0") return wrong("port 0");
   let user: string;
   let password: string;
   try {

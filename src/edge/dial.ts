@@ -53,9 +53,15 @@ const ADVICE: Readonly<Record<string, string>> = {
     "the issuer is unknown; does something intercept TLS here? --cacert names other trust anchors",
 };
 
-function describe(cause: Error): string {
+/** Where a proxy stands between. */
+const ADVICE_BEHIND_PROXY: typeof ADVICE = {
+  ECONNRESET: "the proxy hung up; is it allowed to connect there?",
+  ETIMEDOUT: "the proxy passes nothing on",
+};
+
+function describe(cause: Error, proxy: EdgeProxy | undefined): string {
   const { code } = cause as { code?: unknown };
-  const advice = typeof code === "string" ? ADVICE[code] : undefined;
+  const advice = typeof code === "string" ? ((proxy && ADVICE_BEHIND_PROXY[code]) ?? ADVICE[code]) : undefined;
   const message = tlsMessage(cause);
   return advice === undefined ? message : `${message} (${advice})`;
 }
@@ -71,9 +77,11 @@ export async function dialTls(options: DialOptions): Promise<TLSSocket> {
 
 /** @param tunnel TCP to the edge that is there already */
 function secure(options: DialOptions, tunnel: Socket | undefined): Promise<TLSSocket> {
-  const { address, signal } = options;
+  const { address, proxy, signal } = options;
   const timeoutMs = options.timeoutMs ?? DIAL_TIMEOUT_MS;
-  const where = address.family === 6 ? `[${address.ip}]:${address.port}` : `${address.ip}:${address.port}`;
+  const host = address.family === 6 ? `[${address.ip}]` : address.ip;
+  const through = proxy === undefined ? "" : ` through the proxy at ${proxy.host}:${proxy.port}`;
+  const where = `${host}:${address.port}${through}`;
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) {
       reject(signal.reason);
@@ -108,11 +116,11 @@ function secure(options: DialOptions, tunnel: Socket | undefined): Promise<TLSSo
     };
     const failed = (cause: Error): void => {
       const what = phase === "tcp" ? "can't connect to the edge at" : "TLS handshake failed with the edge at";
-      giveUp(new DialError(phase, address, `${what} ${where}: ${describe(cause)}`, { cause }));
+      giveUp(new DialError(phase, address, `${what} ${where}: ${describe(cause, proxy)}`, { cause }));
     };
     const closed = (): void => failed(Object.assign(new Error("the connection was closed"), { code: "ECONNRESET" }));
     const late = (): void =>
-      failed(Object.assign(new Error(`no answer within ${timeoutMs} ms`), { code: "ETIMEDOUT" }));
+      failed(Object.assign(new Error(`no answer within ${timeoutMs / 1000} s`), { code: "ETIMEDOUT" }));
     const abort = (): void => giveUp(signal?.reason);
     const connected = (): void => {
       phase = "tls";

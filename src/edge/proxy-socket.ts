@@ -14,6 +14,13 @@ export type EdgeProxy = { readonly host: string; readonly port: number } & (
   | { readonly kind: "socks5"; readonly credentials: Socks5Credentials | undefined }
 );
 
+/** What to do about a refusal, by its status (RFC 9110 § 15). */
+const ADVICE: Readonly<Record<number, string>> = {
+  403: "its rules forbid that destination or port",
+  405: "it is a web server, or a proxy without CONNECT",
+  407: "it wants a user and a password: http://user:password@host:port",
+};
+
 interface Handshake {
   start(): Buffer | string;
   /** What to send next, and the destination's first bytes once the tunnel is open. Throws when the proxy refuses. */
@@ -28,7 +35,11 @@ function handshakeOf(proxy: EdgeProxy, { ip, port, family }: EdgeAddress): Hands
     start: () => connectRequest(destination, proxy.authorization),
     receive(chunk) {
       const progress = answer.receive(chunk);
-      if (progress.kind === "refused") throw new Error(`the proxy answered CONNECT ${destination} ${progress.how}`);
+      if (progress.kind === "refused") {
+        const advice = progress.status === undefined ? undefined : ADVICE[progress.status];
+        const why = advice === undefined ? "" : ` (${advice})`;
+        throw new Error(`the proxy answered CONNECT ${destination} ${progress.how}${why}`);
+      }
       return { send: undefined, rest: progress.kind === "open" ? progress.rest : undefined };
     },
   };
@@ -77,7 +88,7 @@ export function openThroughProxy(options: ProxySocketOptions): Promise<net.Socke
         }),
       );
     const closed = (): void => failed(new Error("it closed the connection"));
-    const late = (): void => failed(new Error(`no answer within ${timeoutMs} ms`));
+    const late = (): void => failed(new Error(`no answer within ${timeoutMs / 1000} s`));
     const abort = (): void => giveUp(signal?.reason);
     const connected = (): void => void socket.write(handshake.start());
     const received = (chunk: Buffer): void => {

@@ -31,6 +31,7 @@ describe("an edge proxy", () => {
     ["https://proxy.example", "begins with https://"],
     ["socks4://proxy.example", "begins with socks4://"],
     ["http://proxy.example/path", "goes on after the port"],
+    ["http://proxy.example:0", "port 0"],
     ["http://a%:b@proxy.example", "a % that begins no escape"],
     [`socks5://${"u".repeat(256)}@proxy.example`, "more than 255 bytes"],
   ])("%s is refused", (text, why) => {

@@ -8,6 +8,8 @@ import { defaultTunnelConfig } from "../../src/config/defaults.ts";
 import { createEdgeDial } from "../../src/connector/edge-dial.ts";
 import { connect, type ConnectOptions, type Tunnel } from "../../src/index.ts";
 import { type MockEdge, startMockEdge } from "../../src/mock-edge/index.ts";
+import { dialTls } from "../../src/edge/dial.ts";
+import { createEdgeTls } from "../../src/edge/tls.ts";
 import { openThroughProxy, type EdgeProxy } from "../../src/edge/proxy-socket.ts";
 import { Socks5Client } from "../../src/protocol/socks5/client.ts";
 import { recordingLogger } from "../connector/fake-edge.ts";
@@ -154,7 +156,7 @@ describe("a proxy that does not help", () => {
   it("is told of by what it said", async () => {
     const { port } = await httpProxy("Basic other");
     expect(await failure({ kind: "http", host: "127.0.0.1", port, authorization: undefined })).toMatch(
-      /through the proxy at 127\.0\.0\.1:\d+: the proxy answered CONNECT 127\.0\.0\.1:9 with status 407/,
+      /through the proxy at 127\.0\.0\.1:\d+: the proxy answered CONNECT 127\.0\.0\.1:9 with status 407 \(it wants a user and a password/,
     );
     const socks = await socksProxy({ user: "me", password: "right" });
     const wrong = { kind: "socks5", host: "127.0.0.1", port: socks } as const;
@@ -169,18 +171,57 @@ describe("a proxy that does not help", () => {
   it("that says nothing, hangs up, or is none, ends the dial", async () => {
     const silent = await listen(net.createServer(() => {}));
     expect(await failure({ kind: "http", host: "127.0.0.1", port: silent, authorization: undefined }, 50)).toContain(
-      "no answer within 50 ms",
+      "no answer within 0.05 s",
     );
     const rude = await listen(net.createServer((socket) => socket.end()));
     expect(await failure({ kind: "socks5", host: "127.0.0.1", port: rude, credentials: undefined })).toContain(
       "closed the connection",
     );
-    const endless = await listen(net.createServer((socket) => socket.write(Buffer.alloc(20_000, "x"))));
+    const head = `HTTP/1.1 200 OK\r\nX: ${"x".repeat(20_000)}`;
+    const endless = await listen(net.createServer((socket) => socket.write(head)));
     expect(await failure({ kind: "http", host: "127.0.0.1", port: endless, authorization: undefined })).toContain(
       "a head that does not end",
     );
     expect(await failure({ kind: "socks5", host: "127.0.0.1", port: endless, credentials: undefined })).toContain(
       "does not speak SOCKS5",
+    );
+    const other = await listen(net.createServer((socket) => socket.write("SSH-2.0-OpenSSH_9.2\r\n")));
+    expect(await failure({ kind: "http", host: "127.0.0.1", port: other, authorization: undefined })).toContain(
+      "another protocol than HTTP/1.1",
+    );
+  });
+
+  it("is passed over for what it says before its answer", async () => {
+    const early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    const answers = async (text: string): Promise<string> => {
+      const port = await listen(net.createServer((socket) => socket.write(text)));
+      return await failure({ kind: "http", host: "127.0.0.1", port, authorization: undefined });
+    };
+    expect(await answers(`${early}HTTP/1.1 200 OK\r\n\r\n`)).toBe("opened");
+    expect(await answers(`${early}HTTP/1.1 403 Forbidden\r\n\r\n`)).toContain("403 (its rules forbid");
+    expect(await answers(early.repeat(1_000))).toContain("a head that does not end");
+  });
+
+  it("is named where it opens the way and then hangs up, or answers itself", async () => {
+    const dial = async (then: (socket: net.Socket) => void): Promise<string> => {
+      const server = net.createServer((socket) =>
+        socket.once("data", () => {
+          socket.write("HTTP/1.1 200 OK\r\n\r\n");
+          socket.once("data", () => then(socket));
+        }),
+      );
+      const proxy = { kind: "http", host: "127.0.0.1", port: await listen(server), authorization: undefined } as const;
+      const edgeTls = createEdgeTls({ postQuantum: false });
+      return await dialTls({ address, servername: "edge.test", tls: edgeTls, proxy }).then(
+        () => "connected",
+        (error: unknown) => String(error),
+      );
+    };
+    expect(await dial((socket) => socket.destroy())).toMatch(
+      /at 127\.0\.0\.1:9 through the proxy at 127\.0\.0\.1:\d+: .* \(the proxy hung up; is it allowed to connect there\?\)$/,
+    );
+    expect(await dial((socket) => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"))).toMatch(
+      /through the proxy at 127\.0\.0\.1:\d+: wrong version number \(what listens there does not speak TLS\)$/,
     );
   });
 

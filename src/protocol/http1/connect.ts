@@ -19,25 +19,31 @@ export type ConnectProgress =
   /** `rest` is the destination's. */
   | { readonly kind: "open"; readonly rest: Buffer }
   /** `how` ends the sentence "the proxy answered …". */
-  | { readonly kind: "refused"; readonly how: string };
+  | { readonly kind: "refused"; readonly how: string; readonly status?: number };
 
 /** Reads the proxy's answer. */
 export class ConnectAnswer {
   #head = Buffer.alloc(0);
+  #received = 0;
 
   receive(chunk: Buffer): ConnectProgress {
+    this.#received += chunk.length;
     this.#head = Buffer.concat([this.#head, chunk]);
-    const end = this.#head.indexOf("\r\n\r\n");
-    if (end < 0) {
-      const isEndless = this.#head.length > MAX_HEAD_BYTES;
-      return isEndless ? { kind: "refused", how: "with a head that does not end" } : { kind: "more" };
+    for (;;) {
+      if (!"HTTP/1.".startsWith(this.#head.toString("latin1", 0, 7))) {
+        return { kind: "refused", how: "in another protocol than HTTP/1.1" };
+      }
+      const end = this.#head.indexOf("\r\n\r\n");
+      if (end < 0) {
+        const isEndless = this.#received > MAX_HEAD_BYTES;
+        return isEndless ? { kind: "refused", how: "with a head that does not end" } : { kind: "more" };
+      }
+      const status = /^HTTP\/1\.[01] (\d{3})/.exec(this.#head.toString("latin1", 0, end))?.[1];
+      if (status === undefined) return { kind: "refused", how: "in another protocol than HTTP/1.1" };
+      this.#head = this.#head.subarray(end + 4);
+      if (status.startsWith("2")) return { kind: "open", rest: this.#head };
+      // Only what is final counts (RFC 9110 § 15.2).
+      if (!status.startsWith("1")) return { kind: "refused", how: `with status ${status}`, status: Number(status) };
     }
-    const head = this.#head.subarray(0, end).toString("latin1");
-    const status = /^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1];
-    if (status === undefined) return { kind: "refused", how: "in another protocol than HTTP/1.1" };
-    if (!status.startsWith("2")) return { kind: "refused", how: `with status ${status}` };
-    const rest = this.#head.subarray(end + 4);
-    this.#head = Buffer.alloc(0);
-    return { kind: "open", rest };
   }
 }

@@ -8,6 +8,8 @@ const TOKEN_LIKE = /eyJ[\w+/-]{14,}={0,2}(?:\.[\w-]+={0,2}){0,2}/g;
 const SECRET_LIKE = /(?<![\w+/-])[A-Za-z0-9+/]{42,}={1,2}(?![\w+/=])/g;
 /** Shorter ones would blank ordinary words. */
 const SHORTEST_SECRET = 6;
+/** What is left of a secret URL whose rest was forgotten: blanking it would spoil every URL. */
+const BARE_SCHEME = /^[a-z][a-z\d+.-]*:\/\/$/i;
 
 /** Whether one whole value looks like a credential, so that an error may not quote it. */
 export function looksSecret(value: string): boolean {
@@ -45,7 +47,7 @@ export class Scrubber {
   /** `secret` never appears again in scrubbed text, nor JSON-escaped, nor URL-encoded. */
   add(secret: string): void {
     const trimmed = secret.trim();
-    if (trimmed.length < SHORTEST_SECRET) return;
+    if (trimmed.length < SHORTEST_SECRET || BARE_SCHEME.test(trimmed)) return;
     const escaped = JSON.stringify(trimmed).slice(1, -1);
     for (const form of [trimmed, escaped, encodeURIComponent(trimmed)]) this.#secrets.add(form);
     const longestFirst = [...this.#secrets].sort((a, b) => b.length - a.length);

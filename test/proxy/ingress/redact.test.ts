@@ -98,6 +98,7 @@ describe("Scrubber", () => {
     const scrubber = new Scrubber();
     scrubber.add("a");
     scrubber.add("");
-    expect(scrubber.scrub("a banana")).toBe("a banana");
+    scrubber.add("http://");
+    expect(scrubber.scrub("a banana of http://b")).toBe("a banana of http://b");
   });
 });
