@@ -113,13 +113,11 @@ export class TailWay {
 }
 
 function handshakeFailure(said: string, code: string): string {
-  // OpenSSL: `…:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:…`.
-  const reason = /:error:[\dA-F]+:[^:]*:[^:]*:([^:]+)/i.exec(said)?.[1];
-  if (/wrong version number|packet length too long/.test(reason ?? said)) {
+  if (/wrong version number|packet length too long/.test(said)) {
     return "what listens there does not speak TLS; --management-hostname wants the host:port of something that does";
   }
   const advice = TLS_ADVICE[code];
-  return `the TLS handshake failed: ${reason ?? said}${advice === undefined ? "" : `; ${advice}`}`;
+  return `the TLS handshake failed: ${said}${advice === undefined ? "" : `; ${advice}`}`;
 }
 
 /** Errors hold what the other side has sent, such as the names of a certificate. */
