@@ -22,6 +22,10 @@ const BUILT_IN_AFTER_MS = 6_000;
 const FAILURES_OF_ALL = 8;
 /** The last look-up is so old: this machine may be in another network by now. */
 const REFRESH_AFTER_FAILURES_MS = 60_000;
+/** The same, where nobody has registered at the addresses that it gave: they may never have been the edge's. */
+const REFRESH_UNPROVEN_MS = 10_000;
+/** From then on somebody who waits for the tunnel should know what it waits for. */
+const SLOW_LOOK_UP_MS = 5_000;
 /** Addresses on disk are used where a look-up takes longer; it goes on beside. */
 const LOOK_UP_PATIENCE_MS = 3_000;
 
@@ -57,6 +61,10 @@ export class EdgeAddresses implements AddressSource {
   readonly #discovery = new SharedTask((signal) => this.#lookUp(signal));
   #current: Current | undefined;
   #dialFailures = 0;
+  /** A connection has registered at one of the addresses. */
+  #isProven = false;
+  /** That a look-up takes long was told, and none has succeeded since. */
+  #isSlowTold = false;
   #lastRoutes: Routes | undefined;
   #told: ReadonlySet<string> = new Set();
 
@@ -93,6 +101,13 @@ export class EdgeAddresses implements AddressSource {
     }
     const otherRegion = why === "duplicate" || why === "silent";
     this.#current?.pool.rotate(connIndex, { connectivityError, otherRegion }, performance.now());
+  }
+
+  registered(): void {
+    if (this.#isProven || this.#current === undefined) return;
+    this.#isProven = true;
+    // Not before: whatever intercepts DNS would take the place of what was good.
+    if (!this.#isStatic) void this.#options.lastGood?.write(this.#current.found.regions);
   }
 
   networkChanged(): void {
@@ -140,7 +155,8 @@ export class EdgeAddresses implements AddressSource {
 
   #isStale({ at }: Current): boolean {
     if (this.#isLiteral) return false;
-    return this.#allFail && performance.now() - at > REFRESH_AFTER_FAILURES_MS;
+    const patience = this.#isProven ? REFRESH_AFTER_FAILURES_MS : REFRESH_UNPROVEN_MS;
+    return this.#allFail && performance.now() - at > patience;
   }
 
   /** Never rejects. */
@@ -166,6 +182,10 @@ export class EdgeAddresses implements AddressSource {
       onWarning: (message, error) => warnings.push({ message, error }),
       ...(resolvers === undefined ? {} : { resolvers }),
     };
+    const slow =
+      this.#current === undefined && !this.#isSlowTold
+        ? setTimeout(() => this.#tellSlow(), SLOW_LOOK_UP_MS)
+        : undefined;
     try {
       this.#adopt(await this.#find(options));
       this.#tell(warnings);
@@ -178,7 +198,16 @@ export class EdgeAddresses implements AddressSource {
         this.#fail("The edge can't be found; trying again until it can", { error: asError(error).message });
       }
       throw error;
+    } finally {
+      clearTimeout(slow);
     }
+  }
+
+  #tellSlow(): void {
+    // Those on disk serve meanwhile.
+    if (this.#current !== undefined) return;
+    this.#isSlowTold = true;
+    this.#options.logger.info("Looking up the edge takes long: DNS does not answer");
   }
 
   async #find(options: DiscoveryOptions): Promise<FoundEdge> {
@@ -204,7 +233,7 @@ export class EdgeAddresses implements AddressSource {
   }
 
   #adopt(found: FoundEdge): void {
-    const { config, lastGood, random } = this.#options;
+    const { config, random } = this.#options;
     const regions = this.#routes.translate(found.regions);
     const before = this.#current;
     // Connections keep their addresses where these are still there.
@@ -215,7 +244,8 @@ export class EdgeAddresses implements AddressSource {
     this.#dialFailures = 0;
     this.#current = { pool, found, at: performance.now() };
     if (!this.#isLiteral) this.#timer.looked(found.complete);
-    if (isNew && !this.#isStatic) void lastGood?.write(found.regions);
+    if (isNew) this.#isProven = false;
+    this.#isSlowTold = false;
     if (sizeBefore !== undefined && this.size > sizeBefore) this.onMore();
   }
 

@@ -82,7 +82,10 @@ export class LastGoodAddresses {
       const { message } = asError(error);
       // Each attempt to find the edge looks here.
       if (message !== this.#unread) {
-        this.#logger.debug("There are no last good addresses of the edge", { file: this.#path, error: message });
+        const fields = { file: this.#path, error: message };
+        const isAbsent = error instanceof Error && "code" in error && error.code === "ENOENT";
+        if (isAbsent) this.#logger.debug("There are no last good addresses of the edge", fields);
+        else this.#logger.warn("The last good addresses of the edge can't be read: starting without them", fields);
       }
       this.#unread = message;
       return undefined;

@@ -31,6 +31,8 @@ export interface AddressSource {
   assign(connIndex: number, signal: AbortSignal): Promise<EdgeAddress>;
   /** Lets the next `assign` give another address; where there is no other it gives the same one again. */
   rotate(connIndex: number, why: Rotation): void;
+  /** A connection has registered at an address that this gave. */
+  registered?(): void;
   /** This machine's network may be another one by now: what was found out about addresses need not hold any more. */
   networkChanged?(): void;
   /** Called when there is room for more connections than before. Set once, by whoever opens them. */

@@ -246,6 +246,7 @@ export class Supervisor implements SlotHost {
     this.#log.registered(connection);
     this.#everRegistered = true;
     this.#parts.identity.registered();
+    this.#parts.addresses.registered?.();
     this.#events.registered(slot.info, connection);
     if (this.#wanted === undefined) this.#startOthers();
   }

@@ -232,6 +232,20 @@ describe("a look-up that fails", () => {
   });
 });
 
+it("a first look-up that takes long is told of once", async () => {
+  const { addresses, lines, resolvers } = rig(new FakeResolvers(REGIONS));
+  resolvers.system = "silent";
+  const slow = (): number => lines.filter(({ message }) => message.startsWith("Looking up the edge takes long")).length;
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const assigning = addresses.assign(0, signal).catch(() => {});
+    await vi.advanceTimersByTimeAsync(4_900);
+    expect(slow()).toBe(attempt);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(slow()).toBe(1);
+    await assigning;
+  }
+});
+
 describe("the last good addresses", () => {
   const saved = [[v4("203.0.113.1")], [v4("203.0.113.2")]];
 
@@ -245,15 +259,39 @@ describe("the last good addresses", () => {
     expect(new Set(levels())).toEqual(new Set(["debug"]));
   });
 
-  it("are written when they are new, and not again", async () => {
+  it("are written when a connection has registered there, and not again until they are others", async () => {
     const { file, written } = disk();
     const { addresses, resolvers } = rig(new FakeResolvers(REGIONS), { lastGood: file });
     await addresses.assign(0, signal);
+    expect(written).toEqual([]);
+    for (let i = 0; i < 3; i++) addresses.registered();
     await vi.advanceTimersByTimeAsync(2.5 * HOUR);
+    addresses.registered();
     expect(written.map((regions) => regions.map(ips))).toEqual([REGIONS]);
     resolvers.regions = [["192.0.2.9"], ["198.51.100.9"]];
     await vi.advanceTimersByTimeAsync(1.2 * HOUR);
+    expect(written).toHaveLength(1);
+    addresses.registered();
     expect(written).toHaveLength(2);
+  });
+
+  it("are looked up anew within seconds where nobody has registered at them, and after a minute where somebody has", async () => {
+    for (const isProven of [false, true]) {
+      const { addresses, resolvers } = rig(new FakeResolvers(REGIONS));
+      const failAll = async (): Promise<void> => {
+        for (let i = 0; i < REGIONS.flat().length; i++) {
+          await addresses.assign(0, signal);
+          addresses.rotate(0, "unreachable");
+        }
+        await addresses.assign(0, signal);
+      };
+      await addresses.assign(0, signal);
+      if (isProven) addresses.registered();
+      const before = srvCalls(resolvers);
+      await vi.advanceTimersByTimeAsync(11_000);
+      await failAll();
+      expect(srvCalls(resolvers) - before).toBe(isProven ? 0 : 1);
+    }
   });
 
   it("on disk serve where nothing can be looked up, before the built-in names, and fresh ones replace them", async () => {

@@ -98,16 +98,16 @@ describe("the file", () => {
   });
 
   it.each([
-    ["is not there", () => {}],
+    ["is not there", () => {}, "debug"],
     ["is broken", (path: string) => writeFileSync(path, '{"version":1,')],
     ["is far too long", (path: string) => writeFileSync(path, " ".repeat(70_000) + formatLastGood(REGIONS, NOW))],
     ["is a directory", (path: string) => mkdirSync(path)],
     ["is a device", (path: string) => symlinkSync("/dev/zero", path)],
-  ])("that %s is a debug line", async (_name, make) => {
+  ])("that %s is a line", async (_name, make, level = "warn") => {
     const { logger, lines } = recordingLogger();
     make(join(directory, "edge-addresses.json"));
     expect(await new LastGoodAddresses(directory, undefined, logger).read()).toBeUndefined();
-    expect(lines.map(({ level }) => level)).toEqual(["debug"]);
+    expect(lines.map((line) => line.level)).toEqual([level]);
   });
 
   it("that can't be written is told once, and the old one stays", async () => {
