@@ -6,14 +6,14 @@ import type { OriginCert } from "./origin-cert.ts";
 
 /** What an access token may be for (cloudflared's `--resource`). */
 export const MANAGEMENT_RESOURCES = ["logs", "host_details", "admin"] as const;
+export type ManagementResource = (typeof MANAGEMENT_RESOURCES)[number];
 
 export interface ManagementTokenRequest {
   readonly cert: OriginCert;
   /** Such as `https://api.cloudflare.com/client/v4`; FedRAMP has its own, whatever this says. */
   readonly apiUrl: string;
   readonly tunnelId: string;
-  /** Default: the log. */
-  readonly resource?: (typeof MANAGEMENT_RESOURCES)[number];
+  readonly resource: ManagementResource;
   readonly userAgent: string;
   readonly signal?: AbortSignal | undefined;
 }
@@ -30,7 +30,7 @@ const TIMEOUT_MS = 15_000;
 
 /** Rejects with ApiError, or with the signal's reason. */
 export async function requestManagementToken(request: ManagementTokenRequest): Promise<string> {
-  const { apiUrl, cert, resource = "logs", signal, tunnelId, userAgent } = request;
+  const { apiUrl, cert, resource, signal, tunnelId, userAgent } = request;
   const base = (cert.endpoint === "fed" ? FEDRAMP_API : apiUrl).replace(/\/+$/, "");
   const url = new URL(`${base}/accounts/${cert.accountId}/cfd_tunnel/${tunnelId}/management/${resource}`);
   const timeout = AbortSignal.timeout(TIMEOUT_MS);

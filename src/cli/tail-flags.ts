@@ -1,11 +1,10 @@
 /** The flags of `underpass tail`: cloudflared's, with its variables (operations § 2.5). */
-import { parseArgs } from "node:util";
 import { type ConfigProblem, ConfigError, wrongValue } from "../config/problem.ts";
 import type { Environment } from "../config/interpolate.ts";
 import { parseUuid } from "../config/uuid.ts";
 import { LOG_EVENTS, LOG_LEVELS } from "../health/management/log-tap.ts";
 import { type LogFilters, NO_FILTERS } from "../health/management/messages.ts";
-import { nearest } from "../proxy/ingress/nearest.ts";
+import { parseOwnFlags } from "./own-flags.ts";
 
 export const TAIL_HELP = `underpass tail - follow the log of a tunnel that runs somewhere else
 
@@ -77,7 +76,7 @@ export interface TailPlan {
 
 /** The plan, or "help". Throws a ConfigError that says all that is wrong. */
 export function readTailFlags(args: readonly string[], env: Environment): TailPlan | "help" {
-  const { positionals, values } = parse(args);
+  const { positionals, values } = parseOwnFlags("tail", args, FLAGS);
   if (values.help === true) return "help";
   const problems: ConfigProblem[] = [];
   const text = (name: keyof typeof VARIABLES): { value: string | undefined; where: string } => {
@@ -156,23 +155,6 @@ export function readTailFlags(args: readonly string[], env: Environment): TailPl
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return plan;
-}
-
-function parse(args: readonly string[]) {
-  for (const arg of args) {
-    const name = /^--?([a-z][a-z-]+)(?:=.*)?$/s.exec(arg)?.[1];
-    if (name === undefined || Object.hasOwn(FLAGS, name)) continue;
-    const near = nearest(name, Object.keys(FLAGS));
-    const hint = near === undefined ? "see underpass tail --help" : `did you mean --${near}?`;
-    throw new ConfigError([{ where: `--${name}`, text: `unknown flag; ${hint}` }]);
-  }
-  // Go takes one dash, too.
-  const long = args.map((arg) => (/^-[a-z][a-z-]/.test(arg) ? `-${arg}` : arg));
-  try {
-    return parseArgs({ args: long, options: FLAGS, strict: true, allowPositionals: true });
-  } catch (error) {
-    throw new ConfigError([{ where: "", text: `tail: ${error instanceof Error ? error.message : String(error)}` }]);
-  }
 }
 
 function readSample(text: string): number | undefined {

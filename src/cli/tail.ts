@@ -1,8 +1,6 @@
 /** `underpass tail`: the log of a connector that runs somewhere else, through Cloudflare. */
 import type { WebSocket } from "ws";
-import { awaitTextFile, findOriginCert, expandHome, readTextFile } from "../config/files.ts";
 import type { Waiting } from "../config/pipe.ts";
-import { ConfigError } from "../config/problem.ts";
 import { parseUuid } from "../config/uuid.ts";
 import { readVersion } from "../config/version.ts";
 import { trustAnchors } from "../edge/roots.ts";
@@ -63,23 +61,10 @@ export async function tail(args: readonly string[], io: CliIo, scrubber: Scrubbe
 }
 
 async function askToken(plan: TailPlan, io: CliIo, waiting: Waiting): Promise<string> {
-  const { requestManagementToken } = await import("../account/management-token.ts");
-  const { readOriginCert } = await import("../account/origin-cert.ts");
-  const path = plan.originCert === undefined ? findOriginCert(io.env) : expandHome(plan.originCert, io.env);
-  if (path === undefined) {
-    const text =
-      "no cert.pem in cloudflared's directories; --origincert FILE, or an access token by --token, would be right";
-    throw new ConfigError([{ where: "", text }]);
-  }
-  await awaitTextFile(path, "--origincert", waiting);
-  const cert = readOriginCert(readTextFile(path, "--origincert"), path);
-  return await requestManagementToken({
-    cert,
-    apiUrl: plan.apiUrl,
-    tunnelId: plan.tunnelId ?? "",
-    userAgent: `underpass/${readVersion()}`,
-    signal: waiting.signal,
-  });
+  const { askAccessToken } = await import("./access-token.ts");
+  const { apiUrl, originCert, tunnelId = "" } = plan;
+  const instead = ", or an access token by --token,";
+  return await askAccessToken({ apiUrl, originCert, tunnelId, resource: "logs", instead }, io.env, waiting);
 }
 
 function urlOf({ connectorId, host, tunnelId }: TailPlan, token: string): URL {

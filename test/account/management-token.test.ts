@@ -38,6 +38,7 @@ const ask = (signal?: AbortSignal) =>
     cert: readOriginCert(certPem(good), "cert.pem"),
     apiUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/client/v4/`,
     tunnelId,
+    resource: "logs",
     userAgent: "underpass/test",
     ...(signal === undefined ? {} : { signal }),
   });

@@ -65,10 +65,15 @@ describe("underpass management token", () => {
       '--resource: found "log"; logs, host_details or admin would be right',
       'the tunnel: found "mine"; its UUID would be right',
       "--api-url: found",
-      "no cert.pem",
     ]) {
       expect(io.stderr.text).toContain(text);
     }
+  });
+
+  it("wants a cert.pem", async () => {
+    const { io, status } = await cli(["management", "token", "--resource", "logs", tunnelId]);
+    expect(status).toBe(1);
+    expect(io.stderr.text).toContain("no cert.pem in cloudflared's directories; --origincert FILE would be right");
   });
 
   it.each([
@@ -77,6 +82,7 @@ describe("underpass management token", () => {
     [["tail", tunnelId], /has one command/],
     [["token", tunnelId, "more"], /has one command/],
     [["token", "--resorce", "logs", tunnelId], /--resorce: unknown flag; did you mean --resource/],
+    [["token", "--resource", "logs", "--output", "out.json", tunnelId], /--output: found "out.json"/],
     [["token", "--resource"], /management: .*--resource/],
     [["token", "--resource", "logs", "5f6a1f3e-0000-4000-8000-00000000000b"], /no such tunnel/],
   ])("%j", async (args, message) => {
