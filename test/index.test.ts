@@ -258,6 +258,7 @@ describe("wrong options", () => {
     ["a feature that is a number", { features: [5] as never }, "features"],
     ["tags that are a number", { tags: 5 as never }, "tags"],
     ["a region that is a number", { region: 5 as never }, "region"],
+    ["a region that is no part of a name", { region: "../x" }, "region"],
     ["a state directory without a name", { stateDirectory: "" }, "stateDirectory"],
     ["a state directory that is a number", { stateDirectory: 5 as never }, "stateDirectory"],
     ["exitOnFailure that is a text", { exitOnFailure: "yes" as never }, "exitOnFailure"],

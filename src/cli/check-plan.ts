@@ -10,6 +10,7 @@ import {
   readEdgeProxy,
   readPem,
   readProtocol,
+  readRegion,
 } from "../config/edge-settings.ts";
 import { readEnvironment } from "../config/environment.ts";
 import { findCredentialsOf, findTokenSource, UsageError } from "../config/identity.ts";
@@ -209,7 +210,7 @@ function readEdge(settings: MergedSettings, io: CliIo): EdgeSettings {
     ...defaultTunnelConfig,
     protocol: readProtocol(settings, findings),
     edge: readEdgeList(settings, { problems: [], warnings: [] }),
-    region: settings.string("region"),
+    region: readRegion(settings, findings),
     ...readEdgeAddressing(settings, findings),
     edgeProxy: readEdgeProxy(settings, findings),
     cacert: readPem(settings, "cacert", io.env, findings),

@@ -79,6 +79,20 @@ export function readEdgeList(settings: MergedSettings, { problems }: Findings): 
   return edge;
 }
 
+/** A part of a DNS name (RFC 1035 § 2.3.1), as which it is asked for; what follows it in the same label takes 20 characters. */
+const REGION = /^[a-z\d](?:[a-z\d-]{0,40}[a-z\d])?$/;
+
+export function regionProblem(region: string, where: string): ConfigProblem | undefined {
+  return REGION.test(region) ? undefined : wrongValue(where, region, 'a region in lower case, such as "us", or none');
+}
+
+export function readRegion(settings: MergedSettings, { problems }: Findings): string | undefined {
+  const region = settings.string("region");
+  const problem = region === undefined ? undefined : regionProblem(region, settings.get("region")?.where ?? "");
+  if (problem !== undefined) problems.push(problem);
+  return region;
+}
+
 /** Something can be dialled there: both a host and a port that is not 0. */
 export function isEdgeAddress(text: string): boolean {
   const address = parseHostPort(text);

@@ -92,8 +92,10 @@ function http2Dial(
     }
     const connection = await dialBy(second, attempt).catch((error: unknown) => {
       attempt.signal.throwIfAborted();
-      // Without a proxy is how it should be: that failure says more.
-      throw takesProxy ? error : failure;
+      if (takesProxy) throw error;
+      const { address, message, phase } = failure;
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new DialError(phase, address, `${message}; nor by HTTPS_PROXY: ${reason}`, { cause: failure.cause });
     });
     takesProxy = second !== undefined;
     logger.info(

@@ -9,6 +9,7 @@ import {
   isEdgeAddress,
   parseHostPort,
   quicThroughProxy,
+  regionProblem,
   resolverProblems,
 } from "../config/edge-settings.ts";
 import { readErrorPage } from "../config/error-page.ts";
@@ -368,7 +369,10 @@ function readRegion(given: unknown, identity: TunnelIdentity | undefined, checks
     const { endpoint } = identity.credentials;
     checks.refuse("region", `given beside a token that has an endpoint ("${endpoint}"); leave it out`);
   }
-  return region === "" ? undefined : region;
+  if (region === undefined || region === "") return undefined;
+  const problem = regionProblem(region, "region");
+  if (problem !== undefined) checks.refuse("region", problem.text);
+  return region;
 }
 
 /** A bind address decides the IP version, as in cloudflared. */

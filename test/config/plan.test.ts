@@ -259,6 +259,15 @@ describe("the token's source", () => {
     expect((await plan({ ...said, env: { HOME: "" } })).config.identity.mode).toBe("named");
   });
 
+  it.each(["../x", "US", "a.b", "-us", "u".repeat(60)])(
+    "refuses a region that is no part of a name: %s",
+    async (region) => {
+      const { message } = await failure({ run: true, flags: { token: made.token, region, url: "1" } });
+      expect(message).toContain("--region: found");
+      expect(message).toContain('"us"');
+    },
+  );
+
   it("refuses a region beside a token that has an endpoint", async () => {
     const fed = makeCredentials({ e: "fed" });
     const { code, message } = await failure({

@@ -288,4 +288,13 @@ describe("a proxy of the environment", () => {
     expect(asked).toEqual(["255.255.255.255:7844", "255.255.255.255:7844"]);
     expect(lines.filter(({ message }) => message.includes("using the proxy of HTTPS_PROXY"))).toHaveLength(1);
   });
+
+  it("that is of no use either is told of beside what failed without it", async () => {
+    const proxy = await httpProxy("Basic other");
+    const { dial } = dialVia(await startEdge(), { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` });
+    const refused = { ip: "255.255.255.255", port: 7844, family: 4 } as const;
+    await expect(dial({ connIndex: 0, address: refused, signal: AbortSignal.timeout(5_000) })).rejects.toThrow(
+      /^can't connect to the edge at 255\.255\.255\.255:7844: .*; nor by HTTPS_PROXY: can't reach .* 407/,
+    );
+  });
 });

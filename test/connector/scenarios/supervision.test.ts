@@ -25,7 +25,10 @@ import {
   type VirtualRig,
 } from "./virtual-edge.ts";
 
-afterEach(() => vi.unstubAllEnvs());
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
+});
 
 /** A port of this machine where nothing listens. */
 async function closedPort(): Promise<number> {
@@ -80,9 +83,18 @@ describe.each(["http2", "quic"] as const)("over %s", (protocol) => {
   it("SUP-02: of two addresses where nothing listens each is tried in turn, with growing waits", () =>
     scenario(async ({ lines, start }) => {
       const ports = [await closedPort(), await closedPort()];
+      vi.spyOn(Math, "random").mockReturnValue(0.5);
       start({ edge: ports.map((port) => `127.0.0.1:${port}`) }).tunnel.catch(() => {});
-      await advance(30_000);
-      const attempts = lines.filter(({ message }) => /^(Retrying|Serve tunnel)/.test(message));
+      const failed = () => lines.filter(({ message }) => /^(Retrying|Serve tunnel)/.test(message));
+      await until(() => failed().length === 1);
+      // Of a window that doubles a number in the middle; time goes on in steps.
+      for (const [n, seconds] of [1, 2, 4, 8].entries()) {
+        const waited = await until(() => failed().length === n + 2);
+        expect(waited).toBeGreaterThanOrEqual(seconds * 1_000 - 50);
+        expect(waited).toBeLessThan(seconds * 1_000 + 500);
+      }
+      await advance(15_000);
+      const attempts = failed();
       const tried = attempts.map(({ fields }) => /127\.0\.0\.1:(\d+)/.exec(String(fields.error))?.[1]);
       expect(attempts.length).toBeGreaterThan(4);
       for (const [i, port] of tried.entries()) if (i > 0) expect(port).not.toBe(tried[i - 1]);
