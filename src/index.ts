@@ -5,7 +5,7 @@
  */
 import type { Tunnel } from "./connector/api.ts";
 import { AbortError } from "./connector/errors.ts";
-import type { ConnectOptions } from "./connector/options.ts";
+import type { ConnectOptions } from "./connector/connect-options.ts";
 
 export { QuickTunnelError, type QuickTunnelErrorCode } from "./account/quick-tunnel.ts";
 export { CredentialsError } from "./config/credentials.ts";
@@ -33,7 +33,7 @@ export {
 } from "./connector/errors.ts";
 export type { HealthCheckOptions } from "./connector/health-options.ts";
 export type { ManagementOptions } from "./connector/management-options.ts";
-export type { ConnectOptions, CredentialsInput } from "./connector/options.ts";
+export type { ConnectOptions, CredentialsInput } from "./connector/connect-options.ts";
 export {
   DialError,
   EdgeConnectionError,
