@@ -63,10 +63,12 @@ function readAnswer(answer: unknown): ProbeReply {
   const body: unknown = Reflect.get(Object(answer), "body");
   if (typeof status !== "number") throw new TypeError("the probe's answer has no status");
   const location: unknown = Reflect.get(Object(answer), "location");
+  const serviceToken: unknown = Reflect.get(Object(answer), "serviceToken");
   return {
     status,
     body: typeof body === "string" ? body : "",
     location: typeof location === "string" ? location : undefined,
+    serviceToken: serviceToken === "sent" || serviceToken === "withheld" ? serviceToken : undefined,
   };
 }
 

@@ -3,6 +3,8 @@
  * come out. A tunnel fails a check when no connection is registered, or when the edge has no way to it.
  */
 
+import type { TokenUse } from "./probe.ts";
+
 /** What a GET on the public hostname came to. */
 export type ProbeAnswer =
   | {
@@ -12,6 +14,8 @@ export type ProbeAnswer =
       readonly body: string;
       /** Where it redirects to. */
       readonly location?: string | undefined;
+      /** Where there is a service token of Cloudflare Access: whether it went along. */
+      readonly serviceToken?: TokenUse | undefined;
       /** The request itself was seen coming through this tunnel. */
       readonly carried: boolean;
     }
@@ -44,7 +48,7 @@ export function judge({ origins, probe, registered }: Check): Verdict {
     return { kind: "failed", message: `the edge answers ${describeEdgeFailure(probe)} for the public hostname` };
   }
   const why = leadsToLogin(probe)
-    ? ", a redirect to the login of Cloudflare Access: --service-token-id and its secret let the check through"
+    ? `, a redirect to the login of Cloudflare Access: ${whatLetsThrough(probe.serviceToken)}`
     : "";
   return { kind: "degraded", status, message: `the public hostname answers with status ${status}${why}` };
 }
@@ -61,7 +65,19 @@ export function isSuccess(probe: ProbeAnswer): boolean {
 }
 
 function leadsToLogin({ location }: Extract<ProbeAnswer, { kind: "answer" }>): boolean {
-  return location !== undefined && /^https:\/\/[\w-]+\.cloudflareaccess\.com\//.test(location);
+  return location !== undefined && /^https:\/\/[\w-]+(?:\.fed)?\.cloudflareaccess\.com\//.test(location);
+}
+
+/** Access asks for a login, too, where a token is good and the policy that names it is not one for services. */
+function whatLetsThrough(token: TokenUse | undefined): string {
+  switch (token) {
+    case "sent":
+      return "the service token was sent and is refused; it must be whole and not expired, and a policy of the application with the action Service Auth must name it";
+    case "withheld":
+      return "the service token is sent by https alone, and the check asks by http";
+    default:
+      return "--service-token-id and its secret let the check through";
+  }
 }
 
 /** Statuses that Cloudflare makes itself: 520 to 527 and 530 are no one else's, 502 and 504 are a gateway's. */

@@ -8,7 +8,12 @@ export interface ProbeReply {
   readonly body: string;
   /** Where it redirects to. */
   readonly location?: string | undefined;
+  /** Where there is a service token: whether it went along. */
+  readonly serviceToken?: TokenUse | undefined;
 }
+
+/** A service token is withheld where it would go over a network in clear text. */
+export type TokenUse = "sent" | "withheld";
 
 /** Rejects when no answer came. */
 export type Probe = (url: URL, signal: AbortSignal) => Promise<ProbeReply>;
@@ -32,6 +37,8 @@ export function createProbe(options: ProbeOptions): Probe {
     const resolver = options.lookup === undefined ? {} : { connect: { lookup: options.lookup } };
     // As in Go, a proxy is never asked for this machine itself.
     const isLocal = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(url.hostname);
+    const { serviceToken } = options;
+    const use = serviceToken === undefined ? undefined : useOf(url, isLocal);
     const dispatcher = isLocal ? new Agent(resolver) : new EnvHttpProxyAgent(resolver);
     try {
       const { body, headers, statusCode } = await request(url, {
@@ -41,7 +48,7 @@ export function createProbe(options: ProbeOptions): Probe {
           "user-agent": options.userAgent,
           accept: "text/html, */*;q=0.5",
           "cache-control": "no-cache",
-          ...accessHeaders(options.serviceToken, url, isLocal),
+          ...(serviceToken === undefined || use !== "sent" ? {} : accessHeaders(serviceToken)),
         },
       });
       let text = "";
@@ -54,6 +61,7 @@ export function createProbe(options: ProbeOptions): Probe {
         status: statusCode,
         body: text.slice(0, MAX_BODY_BYTES),
         location: typeof location === "string" ? location : undefined,
+        serviceToken: use,
       };
     } finally {
       // A fresh connection each time: a kept one would not show that new visitors get through.
@@ -62,8 +70,10 @@ export function createProbe(options: ProbeOptions): Probe {
   };
 }
 
-/** Never in clear text over a network. */
-function accessHeaders(token: ServiceToken | undefined, url: URL, isLocal: boolean): Record<string, string> {
-  if (token === undefined || (url.protocol !== "https:" && !isLocal)) return {};
-  return { "cf-access-client-id": token.clientId, "cf-access-client-secret": token.clientSecret.reveal() };
+function useOf({ protocol }: URL, isLocal: boolean): TokenUse {
+  return protocol === "https:" || isLocal ? "sent" : "withheld";
+}
+
+function accessHeaders({ clientId, clientSecret }: ServiceToken): Record<string, string> {
+  return { "cf-access-client-id": clientId, "cf-access-client-secret": clientSecret.reveal() };
 }

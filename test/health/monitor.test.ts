@@ -54,6 +54,18 @@ function start(options: Partial<MonitorOptions> = {}): void {
 }
 
 describe("the health check", () => {
+  it("tells a service token that is refused from one that is missing", async () => {
+    url = new URL("https://agent.example.com/");
+    const location = "https://team.cloudflareaccess.com/cdn-cgi/access/login";
+    probe.mockImplementation(() => Promise.resolve({ status: 302, body: "", location, serviceToken: "sent" }));
+    const messages: unknown[] = [];
+    start({ onCheck: ({ verdict }) => messages.push(verdict) });
+    await advance(30_000);
+    expect(messages).toEqual([
+      expect.objectContaining({ message: expect.stringContaining("the service token was sent and is refused") }),
+    ]);
+  });
+
   it("looks at the connections every interval", async () => {
     start();
     await advance(29_999);

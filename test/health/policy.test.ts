@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { advance, freshPolicy, judge, type ProbeAnswer, type Verdict } from "../../src/health/policy.ts";
+import type { TokenUse } from "../../src/health/probe.ts";
 
 function answer(status: number, body = "", carried = false): ProbeAnswer {
   return { kind: "answer", status, body, carried };
@@ -43,19 +44,26 @@ describe("a check", () => {
     expect(judge({ registered, probe, origins: [] }).kind).toBe(kind);
   });
 
-  it("says of a redirect to the login of Access what lets the check through", () => {
-    const login: ProbeAnswer = {
-      kind: "answer",
-      status: 302,
-      body: "",
-      carried: false,
-      location: "https://team.cloudflareaccess.com/cdn-cgi/access/login",
-    };
-    expect(judge({ registered: true, probe: login, origins: [] })).toMatchObject({
-      kind: "degraded",
-      message: expect.stringContaining("--service-token-id"),
-    });
-  });
+  it.each<[TokenUse | undefined, RegExp, string?]>([
+    [undefined, /: --service-token-id and its secret let the check through$/],
+    ["sent", /: the service token was sent and is refused; .*Service Auth/],
+    ["withheld", /: the service token is sent by https alone/],
+    ["sent", /Service Auth/, "team.fed.cloudflareaccess.com"],
+  ])(
+    "says of a redirect to the login of Access, the token %s, what would let it through",
+    (token, expected, domain = "team.cloudflareaccess.com") => {
+      const login: ProbeAnswer = {
+        kind: "answer",
+        status: 302,
+        body: "",
+        carried: false,
+        location: `https://${domain}/cdn-cgi/access/login`,
+        serviceToken: token,
+      };
+      const verdict = judge({ registered: true, probe: login, origins: [] });
+      expect(verdict).toMatchObject({ kind: "degraded", message: expect.stringMatching(expected) });
+    },
+  );
 
   it.each([
     [true, undefined, "degraded"],

@@ -47,8 +47,9 @@ describe("the probe", () => {
       else callback(null, "127.0.0.1", 4);
     };
     const probe = createProbe({ userAgent: "underpass", serviceToken, lookup });
-    await probe(new URL(`http://127.0.0.1:${port}/`), signal());
-    await probe(new URL(`http://agent.example.com:${port}/`), signal());
+    const local = await probe(new URL(`http://127.0.0.1:${port}/`), signal());
+    const inClear = await probe(new URL(`http://agent.example.com:${port}/`), signal());
+    expect([local.serviceToken, inClear.serviceToken]).toEqual(["sent", "withheld"]);
     expect(seen).toEqual([
       ["an-id", "a-secret"],
       [undefined, undefined],
