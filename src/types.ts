@@ -337,7 +337,7 @@ export interface IngressRule {
   readonly originRequest: OriginRequestOptions;
 }
 
-/** TCP streams (and later UDP) of the private network. */
+/** TCP streams and UDP sessions of the private network. */
 export interface WarpRouting {
   /** Default 5,000. */
   readonly connectTimeoutMs: number;
