@@ -1,5 +1,7 @@
 /** The proxy through which the edge is reached: `http://[user:password@]host:port`, or `socks5://…`. */
 import type { EdgeProxy } from "../edge/proxy-socket.ts";
+import { type Environment, environmentProxy } from "../proxy/environment-proxy.ts";
+import type { EdgeAddress } from "../types.ts";
 import type { ConfigProblem } from "./problem.ts";
 import { Secret } from "./secret.ts";
 
@@ -50,6 +52,14 @@ export function parseEdgeProxy(text: string, where: string): EdgeProxyConfig | C
     port: url.port === "" ? DEFAULT_PORTS[kind] : Number(url.port),
     credentials: user === "" && password === "" ? undefined : new Secret({ user, password }),
   };
+}
+
+/** The proxy that HTTPS_PROXY names, where NO_PROXY does not except the address: a way to the edge where there is no direct one. */
+export function environmentEdgeProxy({ ip, port }: EdgeAddress, env: Environment): EdgeProxy | undefined {
+  const proxy = environmentProxy("https", { kind: "tcp", host: ip, port }, env);
+  if (proxy === undefined || proxy.problem !== undefined) return undefined;
+  const { address, authorization } = proxy;
+  return { kind: "http", host: address.host, port: address.port, authorization };
 }
 
 /** As it is dialled: the secrets are bare from here on. */

@@ -1,14 +1,14 @@
 /** How connections reach the edge: by the transport that the configuration names, or by whichever of the two gets through. */
 import type { TunnelConfig } from "../config/tunnel-config.ts";
 import { AddressTokens } from "../edge/address-tokens.ts";
-import { edgeProxyOf } from "../config/edge-proxy.ts";
+import { edgeProxyOf, environmentEdgeProxy } from "../config/edge-proxy.ts";
 import { DatagramSizes } from "../edge/datagram-sizes.ts";
 import { DialError } from "../edge/errors.ts";
 import { dialHttp2 } from "../edge/http2.ts";
 import type { EdgeProxy } from "../edge/proxy-socket.ts";
 import { assertTrust, createEdgeTls, hasPostQuantumTls } from "../edge/tls.ts";
 import type { MemoryBudget } from "../protocol/memory-budget/budget.ts";
-import { type Environment, environmentProxy } from "../proxy/environment-proxy.ts";
+import type { Environment } from "../proxy/environment-proxy.ts";
 import type { EdgeConnection, EdgeProtocol, Logger } from "../types.ts";
 import { type Dial, type DialAttempt, ProtocolDialer } from "./protocol-dialer.ts";
 
@@ -79,7 +79,7 @@ function http2Dial(
   if (named !== undefined) return (attempt) => dialBy(named, attempt);
   let takesProxy = false;
   return async (attempt) => {
-    const fallback = proxyOfEnvironment(attempt, env);
+    const fallback = environmentEdgeProxy(attempt.address, env);
     if (fallback === undefined) return await dialBy(undefined, attempt);
     const [first, second] = takesProxy ? [fallback, undefined] : [undefined, fallback];
     let failure: DialError;
@@ -106,13 +106,6 @@ function http2Dial(
     );
     return connection;
   };
-}
-
-function proxyOfEnvironment({ address }: DialAttempt, env: Environment): EdgeProxy | undefined {
-  const proxy = environmentProxy("https", { kind: "tcp", host: address.ip, port: address.port }, env);
-  if (proxy === undefined || proxy.problem !== undefined) return undefined;
-  const { host, port } = proxy.address;
-  return { kind: "http", host, port, authorization: proxy.authorization };
 }
 
 function quicDial(

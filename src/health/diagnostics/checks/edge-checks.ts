@@ -53,13 +53,45 @@ function checkTarget(
       target: `${target.name} IPv${family}, port ${target.port}`,
     } as const;
     const tried = addresses.slice(0, ADDRESSES);
-    return checkRow(head, (DIAL_MS + SLACK_MS) * tried.length + SLACK_MS, (signal) =>
+    return checkRow(head, (DIAL_MS + SLACK_MS) * (tried.length + 1) + SLACK_MS, (signal) =>
       dialOne(tried, transport, peers, signal),
     );
   });
 }
 
-/** The first of the addresses that answers. */
+interface Attempt {
+  readonly address: EdgeAddress;
+  readonly dial: (signal: AbortSignal) => Promise<string>;
+  /** What is to be said of it where another one has failed. */
+  readonly beside: string;
+  /** Of no use where somebody answered, with another certificate: so he would on the other way. */
+  readonly isOtherWay: boolean;
+}
+
+/** The first of the addresses that answers, and after them, as a tunnel does, HTTPS_PROXY. */
+function attemptsOf(addresses: readonly EdgeAddress[], transport: Transport, peers: CheckPeers): readonly Attempt[] {
+  const beside = "another address does not answer";
+  if (transport === "udp") {
+    return addresses.map((address) => ({
+      address,
+      dial: (signal) => peers.dialQuic(address, signal),
+      beside,
+      isOtherWay: false,
+    }));
+  }
+  const direct = addresses.map((address) => ({
+    address,
+    dial: (signal: AbortSignal) => peers.dialTcp(address, signal),
+    beside,
+    isOtherWay: false,
+  }));
+  const [address] = addresses;
+  const dial = address && peers.dialByEnvironment(address);
+  if (address === undefined || dial === undefined) return direct;
+  const by = "through the proxy of HTTPS_PROXY, as there is no direct way";
+  return [...direct, { address, dial, beside: by, isOtherWay: true }];
+}
+
 async function dialOne(
   addresses: readonly EdgeAddress[],
   transport: Transport,
@@ -67,17 +99,17 @@ async function dialOne(
   signal: AbortSignal,
 ): Promise<Outcome> {
   let failure: unknown;
-  for (const address of addresses) {
+  for (const { address, beside, dial, isOtherWay } of attemptsOf(addresses, transport, peers)) {
+    if (isOtherWay && failure instanceof DialError && failure.phase === "tls") break;
     const started = performance.now();
     try {
-      const agreed = await within(DIAL_MS + SLACK_MS, signal, (limited) =>
-        transport === "udp" ? peers.dialQuic(address, limited) : peers.dialTcp(address, limited),
-      );
+      const agreed = await within(DIAL_MS + SLACK_MS, signal, dial);
       const details = `${address.ip} in ${Math.round(performance.now() - started)} ms, ${agreed}`;
-      return { status: "ok", details: failure === undefined ? details : `${details}; another address does not answer` };
+      return { status: "ok", details: failure === undefined ? details : `${details}; ${beside}` };
     } catch (error) {
       signal.throwIfAborted();
-      failure = timeoutOf(error, address, transport);
+      // Without the proxy is how it should be: that failure says more. Its own row says what the proxy does.
+      if (!isOtherWay) failure = timeoutOf(error, address, transport);
     }
   }
   const [first] = addresses;

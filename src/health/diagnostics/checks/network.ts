@@ -1,18 +1,19 @@
 /** The checks' peers on the real network: the same dials, resolvers and TLS that a tunnel has. */
 import net from "node:net";
-import { edgeProxyOf } from "../../../config/edge-proxy.ts";
+import { edgeProxyOf, environmentEdgeProxy } from "../../../config/edge-proxy.ts";
 import type { TunnelConfig } from "../../../config/tunnel-config.ts";
 import { DatagramSizes } from "../../../edge/datagram-sizes.ts";
 import { systemResolvers } from "../../../edge/resolvers.ts";
 import { dialHttp2 } from "../../../edge/http2.ts";
 import { dialQuic } from "../../../edge/quic.ts";
+import type { EdgeProxy } from "../../../edge/proxy-socket.ts";
 import { createQuicTls } from "../../../edge/quic-tls.ts";
 import { createEdgeTls } from "../../../edge/tls.ts";
 import { createMemoryBudget } from "../../../protocol/memory-budget/budget.ts";
 import type { Environment, OriginProxy } from "../../../proxy/environment-proxy.ts";
 import { hostPort } from "../../../proxy/origin-target.ts";
 import { ProxyTunnel } from "../../../proxy/proxy-tunnel.ts";
-import type { EdgeConnection, Logger } from "../../../types.ts";
+import type { EdgeAddress, EdgeConnection, Logger } from "../../../types.ts";
 import { knockAtOrigin } from "./knock.ts";
 import type { CheckPeers, HostAddress, WebAnswer } from "./types.ts";
 
@@ -40,6 +41,11 @@ export function networkPeers(options: NetworkOptions): CheckPeers {
     logger: silent,
     ...(edgeBindAddress === undefined ? {} : { bindAddress: edgeBindAddress }),
   };
+  const dialBy = async (proxy: EdgeProxy | undefined, address: EdgeAddress, signal: AbortSignal): Promise<string> => {
+    const tls = createEdgeTls({ cacert, postQuantum }, env);
+    await hangUp(await dialHttp2({ ...common, ...(proxy === undefined ? {} : { proxy }), address, signal, tls }));
+    return "TLS verified for h2.cftunnel.com";
+  };
   return {
     addresses: (host, signal) => systemResolvers.addresses(host, signal),
     srv: (name, signal) => systemResolvers.srv(name, signal),
@@ -47,10 +53,12 @@ export function networkPeers(options: NetworkOptions): CheckPeers {
       (await systemResolvers.overTls(name, "SRV", signal)).flatMap((record) => (record.type === "SRV" ? [record] : [])),
     addressesOverTls,
     dialTcp: async (address, signal) => {
-      const tls = createEdgeTls({ cacert, postQuantum }, env);
-      const proxy = edgeProxy === undefined ? {} : { proxy: edgeProxyOf(edgeProxy) };
-      await hangUp(await dialHttp2({ ...common, ...proxy, address, signal, tls }));
-      return `TLS verified for h2.cftunnel.com${edgeProxy === undefined ? "" : ", through the edge proxy"}`;
+      if (edgeProxy === undefined) return await dialBy(undefined, address, signal);
+      return `${await dialBy(edgeProxyOf(edgeProxy), address, signal)}, through the edge proxy`;
+    },
+    dialByEnvironment(address) {
+      const proxy = edgeProxy === undefined ? environmentEdgeProxy(address, env) : undefined;
+      return proxy && ((signal) => dialBy(proxy, address, signal));
     },
     dialQuic: async (address, signal) => {
       await hangUp(await dialQuic({ ...common, address, signal, tls: await quicTls, bindPort: 0, sizes }));

@@ -62,6 +62,8 @@ export interface CheckPeers {
   addressesOverTls(host: string, signal: AbortSignal): Promise<readonly HostAddress[]>;
   /** TCP and TLS as the HTTP/2 transport has them, verified; resolves with what was agreed on. */
   dialTcp(address: EdgeAddress, signal: AbortSignal): Promise<string>;
+  /** The same through the proxy that HTTPS_PROXY names, as a tunnel does where there is no direct way; undefined where none is. */
+  dialByEnvironment(address: EdgeAddress): ((signal: AbortSignal) => Promise<string>) | undefined;
   /** The QUIC handshake, verified. */
   dialQuic(address: EdgeAddress, signal: AbortSignal): Promise<string>;
   /** One GET, through the environment's proxy. Whatever is answered counts. */

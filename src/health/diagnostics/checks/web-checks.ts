@@ -84,7 +84,8 @@ function checkProxy(plan: CheckPlan, peers: CheckPeers): Promise<CheckResult> {
   if (proxy === undefined) {
     const name = url.protocol === "http:" ? "HTTP_PROXY" : "HTTPS_PROXY";
     const value = plan.environment[name] || plan.environment[name.toLowerCase()] || "";
-    const details = value === "" ? "none is set: everything is reached directly" : `not used for ${url.host}`;
+    const details =
+      value === "" ? "none is set: the API and quick tunnels are reached directly" : `not used for ${url.host}`;
     return Promise.resolve(knownRow({ id, component: "Proxy", target: name }, { status: "skipped", details }));
   }
   const { address, problem } = proxy;
@@ -96,7 +97,10 @@ function checkProxy(plan: CheckPlan, peers: CheckPeers): Promise<CheckResult> {
     if (problem !== undefined) return { status: "failed", details: problem, action };
     try {
       await peers.throughProxy(proxy, url.hostname, port, signal);
-      return { status: "ok", details: `connects to ${url.host}; used for the API and quick tunnels, not for the edge` };
+      return {
+        status: "ok",
+        details: `connects to ${url.host}; used for the API and quick tunnels, and for the edge where there is no other way`,
+      };
     } catch (error) {
       return { status: "failed", details: messageOf(error), action };
     }

@@ -33,6 +33,7 @@ export function peers(overrides: Partial<CheckPeers> = {}): CheckPeers {
     srvOverTls: () => Promise.resolve(srv),
     addressesOverTls: (host) => Promise.resolve(ADDRESSES[host] ?? []),
     dialTcp: () => Promise.resolve("TLS verified"),
+    dialByEnvironment: () => undefined,
     dialQuic: () => Promise.resolve("TLS verified"),
     ask: () => Promise.resolve({ status: 301, date: NOW, sentAt: NOW, receivedAt: NOW + 500 }),
     throughProxy: () => Promise.resolve(),

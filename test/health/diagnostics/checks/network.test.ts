@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer as createHttpServer, type RequestListener } from "node:http";
-import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -143,6 +143,33 @@ describe("a proxy of the environment", () => {
     await throughProxy(port, "a:b");
     expect(head).toContain("CONNECT api.cloudflare.com:443 HTTP/1.1\r\n");
     expect(head).toContain("Proxy-Authorization: Basic YTpi\r\n");
+  });
+
+  it("is the way to an edge that can't be reached directly", async () => {
+    const edge = await startMockEdge();
+    closers.push(() => edge.close());
+    const asked: string[] = [];
+    const [, edgePort] = edge.edgeAddress.split(":");
+    const port = await tcp((socket) =>
+      socket.once("data", (chunk: Buffer) => {
+        asked.push(chunk.toString().split("\r\n")[0] ?? "");
+        const onward = connect(Number(edgePort), "127.0.0.1", () => {
+          socket.write("HTTP/1.1 200 OK\r\n\r\n");
+          socket.pipe(onward).pipe(socket);
+        });
+        onward.on("error", () => socket.destroy());
+      }),
+    );
+    // Nobody's address, and no way there; no host of this machine's is asked for through a proxy.
+    const report = await runChecks(
+      plan({ edge: ["255.255.255.255:7844"], protocol: "http2", api: new URL("http://127.0.0.1:1") }),
+      network({ cacert: edge.caPem, environment: { HTTPS_PROXY: `http://127.0.0.1:${port}` } }),
+    );
+    expect(find(report.checks, "tcp.edge1.ipv4")).toMatchObject({
+      status: "ok",
+      details: expect.stringContaining("through the proxy of HTTPS_PROXY"),
+    });
+    expect(asked).toEqual(["CONNECT 255.255.255.255:7844 HTTP/1.1"]);
   });
 
   it("is not, where it refuses", async () => {

@@ -23,7 +23,7 @@ const EVERYTHING_WORKS = {
   origin: "skipped",
 };
 
-const refused = (phase: "tcp" | "quic") => (address: EdgeAddress) =>
+const refused = (phase: "tcp" | "tls" | "quic") => (address: EdgeAddress) =>
   Promise.reject(new DialError(phase, address, `can't reach ${address.ip}`));
 
 const onlyIpv4 = (code: string) => (address: EdgeAddress) =>
@@ -124,6 +124,25 @@ describe("where UDP is dropped", () => {
       status: "failed",
       action: expect.stringContaining("open outgoing TCP port 7844"),
     });
+  });
+
+  it("and TCP too, works where HTTPS_PROXY is a way, as a tunnel takes it; not where somebody intercepts TLS", async () => {
+    const dialQuic = refused("quic");
+    const dialByEnvironment = () => () => Promise.resolve("TLS verified");
+    const report = await runChecks(plan(), peers({ dialQuic, dialTcp: refused("tcp"), dialByEnvironment }));
+    expect(report).toMatchObject({ ok: true, suggestedProtocol: "http2" });
+    expect(find(report.checks, "tcp.region1.ipv4")).toMatchObject({
+      status: "ok",
+      details: expect.stringContaining("through the proxy of HTTPS_PROXY"),
+    });
+    const intercepted = await runChecks(plan(), peers({ dialQuic, dialTcp: refused("tls"), dialByEnvironment }));
+    expect(intercepted.ok).toBe(false);
+    // That the proxy is of no use either does not hide the cause.
+    const both = await runChecks(
+      plan(),
+      peers({ dialQuic, dialTcp: refused("tcp"), dialByEnvironment: () => failing("no proxy") }),
+    );
+    expect(find(both.checks, "tcp.region1.ipv4")).toMatchObject({ code: "ERR_UNDERPASS_EDGE_TCP" });
   });
 
   it("one broken address of several is no failure", async () => {
