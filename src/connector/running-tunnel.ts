@@ -339,7 +339,6 @@ export class RunningTunnel implements LocalTunnel {
       probeUrl: probeUrl === undefined ? undefined : new URL(probeUrl),
       publicUrl: () => this.#identity.url,
       probeOrigins: this.#originProbe(),
-      isRegistered: () => this.#supervisor.registeredConnections > 0,
       connections: () => ({
         ready: this.#supervisor.readyConnections,
         wanted: this.#supervisor.wantedConnections,

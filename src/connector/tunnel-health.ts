@@ -1,5 +1,6 @@
 /** A tunnel's health: its check and its state, with their log lines and events, and whether its public hostname has been seen to lead here. */
 import type { HealthCheckConfig } from "../config/tunnel-config.ts";
+import { Findings } from "../health/findings.ts";
 import { type CheckReport, HealthMonitor, type MonitorOptions } from "../health/monitor.ts";
 import type { Probe } from "../health/probe.ts";
 import { type StateReading, StateWatch, type TunnelState } from "../health/state.ts";
@@ -18,8 +19,7 @@ export interface TunnelHealthOptions {
   readonly probeOrigins: MonitorOptions["probeOrigins"];
   /** Public URL of the tunnel where it is known: `https://` and a lower-case host. */
   readonly publicUrl: () => string | undefined;
-  readonly isRegistered: () => boolean;
-  /** Registered connections whose edge answers, and how many there are to be. */
+  /** Registered connections whose edge answers (no other counts as registered here), and how many there are to be. */
   readonly connections: () => { readonly ready: number; readonly wanted: number };
   readonly restart: () => void;
   readonly metrics: Pick<TunnelMetrics, "health">;
@@ -37,10 +37,9 @@ export class TunnelHealth {
   #stopped = false;
   /** The log has a line about the state that asks for one when all is well again. */
   #warned = false;
-  /** What the last check came to, so that only changes are told. */
+  /** What the last check came to that had a connection, so that only changes are told. */
   #last = "healthy";
-  /** What the last check found wrong beyond the registration. */
-  #problems: readonly string[] = [];
+  readonly #findings = new Findings();
 
   constructor(options: TunnelHealthOptions) {
     this.#options = options;
@@ -49,14 +48,14 @@ export class TunnelHealth {
         everRegistered: this.#everRegistered,
         stopping: this.#stopped,
         ...options.connections(),
-        problems: this.#problems,
+        problems: this.#findings.problems,
       }),
       onChange: (reading, previous) => this.#onState(reading, previous),
     });
     this.#monitor = new HealthMonitor({
       config: options.config,
       restartDelayMs,
-      isRegistered: options.isRegistered,
+      isRegistered: () => this.#isRegistered,
       isReady: () => this.#ready,
       probeUrl: () => this.#probeUrl(),
       probe: (url, signal) => {
@@ -99,12 +98,15 @@ export class TunnelHealth {
 
   /** A connection is lost, does not answer, or answers again. */
   connectionsChanged(): void {
+    if (!this.#isRegistered) this.#findings.lost();
     this.#state.update();
   }
 
   /** The public URL has changed. */
   urlChanged(): void {
     this.#ready = false;
+    this.#findings.moved();
+    this.#state.update();
   }
 
   /** A request comes in; a visitor's is as good a sign as the probe's. */
@@ -116,6 +118,10 @@ export class TunnelHealth {
 
   finished(outcome: RequestOutcome): void {
     this.#witness.note(outcome);
+  }
+
+  get #isRegistered(): boolean {
+    return this.#options.connections().ready > 0;
   }
 
   #probeUrl(): URL | undefined {
@@ -146,12 +152,16 @@ export class TunnelHealth {
         break;
       case "degraded":
         // What the health check finds has lines of its own.
-        if (this.#problems.length > 0) {
+        if (previous === "down" && ready < wanted) {
+          logger.info("The tunnel serves again, with fewer connections than it wants", fields);
+        } else if (previous === "down") {
+          logger.info("The tunnel serves again, but is degraded", fields);
+        } else if (this.#findings.problems.length > 0) {
           logger.debug("The tunnel is degraded", fields);
           break;
+        } else {
+          logger.warn("The tunnel is degraded: it serves, with fewer connections than it wants", fields);
         }
-        if (previous === "down") logger.info("The tunnel serves again, with fewer connections than it wants", fields);
-        else logger.warn("The tunnel is degraded: it serves, with fewer connections than it wants", fields);
         this.#warned = true;
         break;
       case "ready":
@@ -174,21 +184,23 @@ export class TunnelHealth {
     emitter.emit("restarting", delayMs, new HealthCheckError(reason));
   }
 
-  #onCheck({ failures, probes, url, verdict }: CheckReport): void {
-    const { config, emitter, isRegistered, logger, metrics } = this.#options;
+  #onCheck(report: CheckReport): void {
+    const { config, emitter, logger, metrics } = this.#options;
+    const { failures, probes, url, verdict } = report;
+    const isRegistered = this.#isRegistered;
     metrics.health.checked(verdict.kind, probes);
+    this.#findings.checked(report);
     const text = verdict.kind === "healthy" ? verdict.kind : verdict.message;
     const changed = text !== this.#last;
-    this.#last = text;
-    // That nothing is registered shows by itself.
-    this.#problems = verdict.kind === "healthy" || !isRegistered() ? [] : [verdict.message];
+    // That nothing is registered shows by itself, and says nothing of what else was found.
+    if (isRegistered) this.#last = text;
     if (verdict.kind === "failed" && failures === undefined) {
       logger.debug("Health check failed; a restart is awaited", { error: verdict.message });
     } else if (verdict.kind === "failed" && failures !== undefined) {
       const { maxFailures } = config;
       const fields = { error: verdict.message, failures: Math.min(failures + 1, maxFailures), maxFailures };
       // The connections' own lines tell that none is registered, and why.
-      if (isRegistered()) logger.warn("Health check failed", fields);
+      if (isRegistered) logger.warn("Health check failed", fields);
       else logger.debug("Health check failed", fields);
     } else if (changed && verdict.kind === "healthy") {
       logger.info("Health check passes again");

@@ -1,6 +1,16 @@
 /** Runs the health check: a look at the connections and a probe each interval, restarts by the ladder. */
 import type { HealthCheckConfig } from "../config/tunnel-config.ts";
-import { advance, freshPolicy, isSuccess, judge, type ProbeAnswer, type Verdict } from "./policy.ts";
+import {
+  advance,
+  freshPolicy,
+  isSuccess,
+  judge,
+  judgeOrigins,
+  judgeProbe,
+  type ProbeAnswer,
+  type Verdict,
+} from "./policy.ts";
+import type { Look } from "./findings.ts";
 import type { Probe, ProbeReply } from "./probe.ts";
 
 /** An answer later than this is none. */
@@ -26,7 +36,7 @@ export interface OriginReading {
 }
 
 /** A health check as a whole. */
-export interface CheckReport {
+export interface CheckReport extends Look {
   readonly verdict: Verdict;
   /** What was asked for through the public hostname. */
   readonly url: URL | undefined;
@@ -39,6 +49,7 @@ export interface MonitorOptions {
   readonly config: HealthCheckConfig;
   /** The wait before the n-th restart in a row, n from 0. */
   readonly restartDelayMs: (step: number) => number;
+  /** A connection is registered whose edge answers. */
   readonly isRegistered: () => boolean;
   /** A request has come through the public hostname before. */
   readonly isReady: () => boolean;
@@ -140,7 +151,9 @@ export class HealthMonitor {
       const { milliseconds: took, problem } = origin;
       probes.push({ probe: "origin", target: origin.origin, ok: problem === undefined, milliseconds: took });
     }
-    onCheck({ verdict, url, failures: awaitsRestart ? undefined : this.#policy.failures, probes });
+    const hostname = probe === undefined ? undefined : judgeProbe(probe);
+    const look: Look = { hostname, origins: judgeOrigins(problems), since: began };
+    onCheck({ ...look, verdict, url, failures: awaitsRestart ? undefined : this.#policy.failures, probes });
     if (probe !== undefined) this.#isReady(probe);
     if (verdict.kind === "healthy") this.#cancelRestart();
     // One restart at a time: what fails while it is awaited is the same failure.

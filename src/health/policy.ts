@@ -22,9 +22,9 @@ export type ProbeAnswer =
   | { readonly kind: "no-answer"; readonly error: Error };
 
 export interface Check {
-  /** At least one connection is registered. */
+  /** At least one connection is registered whose edge answers. */
   readonly registered: boolean;
-  /** Undefined where the public hostname is not known. */
+  /** Undefined where the public hostname was not asked. */
   readonly probe: ProbeAnswer | undefined;
   /** What is wrong with the origins, as far as they are looked at. */
   readonly origins: readonly string[];
@@ -38,12 +38,16 @@ export type Verdict =
 
 export function judge({ origins, probe, registered }: Check): Verdict {
   if (!registered) return { kind: "failed", message: "no connection is registered" };
-  if (probe === undefined) return judgeOrigins(origins);
+  const hostname = probe === undefined ? undefined : judgeProbe(probe);
+  return hostname === undefined || hostname.kind === "healthy" ? judgeOrigins(origins) : hostname;
+}
+
+export function judgeProbe(probe: ProbeAnswer): Verdict {
   if (probe.kind === "no-answer") {
     return { kind: "failed", message: `the public hostname does not answer: ${probe.error.message}` };
   }
   const { status } = probe;
-  if (isSuccess(probe)) return judgeOrigins(origins);
+  if (isSuccess(probe)) return { kind: "healthy" };
   if (isEdgeFailure(probe)) {
     return { kind: "failed", message: `the edge answers ${describeEdgeFailure(probe)} for the public hostname` };
   }
@@ -53,7 +57,7 @@ export function judge({ origins, probe, registered }: Check): Verdict {
   return { kind: "degraded", status, message: `the public hostname answers with status ${status}${why}` };
 }
 
-function judgeOrigins([first, ...others]: readonly string[]): Verdict {
+export function judgeOrigins([first, ...others]: readonly string[]): Verdict {
   if (first === undefined) return { kind: "healthy" };
   const more = others.length === 0 ? "" : ` (and ${others.length} more)`;
   return { kind: "degraded", status: undefined, message: `${first}${more}` };
