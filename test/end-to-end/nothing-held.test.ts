@@ -41,9 +41,11 @@ async function startOrigin(): Promise<string> {
   const sockets = new WebSocketServer({ server });
   sockets.on("connection", (socket, { url }) => {
     socket.on("error", () => {});
-    socket.on("message", (data) => socket.send(data as Buffer));
-    if (url === "/bye") setTimeout(() => socket.close(1000, "that is all"), 10);
-    if (url === "/cut") setTimeout(() => socket.terminate(), 10);
+    socket.on("message", (data) => {
+      socket.send(data as Buffer);
+      if (url === "/bye") socket.close(1000, "that is all");
+      if (url === "/cut") setTimeout(() => socket.terminate(), 10);
+    });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -78,7 +80,7 @@ async function talk({ edge }: Rig, path: string, end: (socket: WebSocket) => voi
   const closed = once(socket, "close");
   await once(socket, "open");
   socket.send("hello");
-  await once(socket, "message");
+  await Promise.race([once(socket, "message"), closed]);
   end(socket);
   await closed;
 }
@@ -105,6 +107,8 @@ it.each(["http2", "quic"] as const)("nothing is held after any visit, over %s", 
     return Number(/^underpass_memory_held_bytes (\d+)$/m.exec(metrics)?.[1]);
   };
   for (const [name, visit] of Object.entries(VISITS)) {
+    // Alone, each frame has a packet of its own; with others they share.
+    for (let i = 0; i < 3; i++) await visit(rig);
     await Promise.all(Array.from({ length: 10 }, () => visit(rig)));
     await expect.poll(() => rig.tunnel.connections[0]?.activeStreams, { message: name, timeout: 5_000 }).toBe(0);
     await expect.poll(held, { message: name, timeout: 5_000 }).toBe(0);
