@@ -1,11 +1,14 @@
 /** The command as its own process, whose figures are its own. Linux only. */
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, startCommand } from "../end-to-end/start.ts";
 
 /** For the answer of a process that has much to do. */
 const PATIENCE_MS = 60_000;
+
+/** Of /proc/net/tcp. */
+const CLOSE_WAIT = "08";
 
 export interface Figures {
   /** Of the heap and of buffers, after a collection. */
@@ -18,6 +21,8 @@ export interface Connector {
   readonly command: Command;
   descriptors(): number;
   residentBytes(): number;
+  /** Its sockets that the other side has ended, and it has not (CLOSE_WAIT). */
+  halfClosed(): number;
   figures(): Promise<Figures>;
   /** As the connector sees it; 0 before it listens for such questions. */
   readyConnections(): Promise<number>;
@@ -63,6 +68,22 @@ export function startConnector(options: ConnectorOptions): Connector {
     },
     descriptors,
     residentBytes,
+    halfClosed() {
+      const own = new Set(
+        readdirSync(`${folder}/fd`).flatMap((fd) => {
+          try {
+            return /^socket:\[(\d+)\]$/.exec(readlinkSync(`${folder}/fd/${fd}`))?.[1] ?? [];
+          } catch {
+            // Closed meanwhile.
+            return [];
+          }
+        }),
+      );
+      const sockets = ["tcp", "tcp6"].flatMap((kind) => readFileSync(`${folder}/net/${kind}`, "latin1").split("\n"));
+      return sockets
+        .map((line) => line.trim().split(/\s+/))
+        .filter(([, , , state, , , , , , inode = ""]) => state === CLOSE_WAIT && own.has(inode)).length;
+    },
     async figures() {
       if (command.child.stdout === null) throw new Error("the connector has no stdout");
       const line = once(command.child.stdout, "data", { signal: AbortSignal.timeout(PATIENCE_MS) });
