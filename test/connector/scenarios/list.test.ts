@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 const numbered = (prefix: string, last: number): string[] =>
   Array.from({ length: last }, (_, i) => `${prefix}-${String(i + 1).padStart(2, "0")}`);
 
-/** 9 wants the real edge, 18 a day. */
+/** 9 wants the real edge; 18 is the soak's day. */
 const ROWS = Array.from({ length: 17 }, (_, i) => i + 1).filter((row) => row !== 9);
 
 const CASES = [
