@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, formatProblem, wrongValue } from "../config/problem.ts";
 import { UsageError } from "../config/identity.ts";
+import { isTokenLike, TOKEN_ADVICE } from "../config/token.ts";
 import { Scrubber } from "../proxy/ingress/redact.ts";
 import { UnderpassError } from "../errors.ts";
 import type { DiagFlags } from "./diag-flags.ts";
@@ -227,9 +228,11 @@ function unknownCommand({ problems }: CommandLine, word: string, parent?: "tunne
   );
   const hint = /^\d+$/.test(word)
     ? `for a quick tunnel: underpass --url http://localhost:${word}`
-    : near === undefined
-      ? "see underpass --help"
-      : `did you mean ${near}?`;
+    : isTokenLike(word)
+      ? `for a tunnel: underpass run; ${TOKEN_ADVICE}`
+      : near === undefined
+        ? "see underpass --help"
+        : `did you mean ${near}?`;
   return new ConfigError([{ where: "", text: `unknown command ${JSON.stringify(name.slice(0, 80))}; ${hint}` }]);
 }
 

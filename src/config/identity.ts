@@ -7,7 +7,7 @@ import type { MergedSettings } from "./merged.ts";
 import { ConfigError, type ConfigProblem } from "./problem.ts";
 import { exposureOf, readSecretFile } from "./secret-file.ts";
 import type { Setting } from "./settings.ts";
-import { parseToken } from "./token.ts";
+import { isTokenLike, parseToken, TOKEN_ADVICE } from "./token.ts";
 import type { TunnelCredentials } from "./tunnel-config.ts";
 import { parseUuid } from "./uuid.ts";
 
@@ -69,12 +69,11 @@ export function findCredentialsOf(
   }
   if (ref === undefined) return undefined;
   if (uuid === undefined) {
-    throw new ConfigError([
-      {
-        where: settings.file?.tunnel?.where ?? "",
-        text: "finding a tunnel by its name is not there yet; its UUID, or --credentials-file, would be right",
-      },
-    ]);
+    const where = tunnelRef === undefined ? (settings.file?.tunnel?.where ?? "") : "";
+    const text = isTokenLike(ref)
+      ? `found a token where a tunnel's UUID is wanted; ${TOKEN_ADVICE}`
+      : "finding a tunnel by its name is not there yet; its UUID, or --credentials-file, would be right";
+    throw new ConfigError([{ where, text }]);
   }
   const path = findCredentials(uuid, settings.string("origincert"), env);
   if (path === undefined) {

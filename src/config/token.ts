@@ -16,6 +16,15 @@ const PREFIX = "Provided Tunnel token is not valid";
 const HINT =
   "a token is one line that begins with eyJ, from the command by which the dashboard has a connector installed, or of `cloudflared tunnel token NAME`";
 
+/** What to do with a token that was given in the place of something else. */
+export const TOKEN_ADVICE =
+  "a token is given by --token-file FILE or the variable TUNNEL_TOKEN, or as cloudflared's --token, which every user of this machine can read";
+
+/** Whether it is a token rather than the name of something; whole or not. */
+export function isTokenLike(text: string): boolean {
+  return /^\s*eyJ[A-Za-z0-9+/_-]{20,}=*\s*$/.test(text);
+}
+
 /** Decodes a tunnel token; white space around it is ignored. The error says what is wrong without showing any of it. */
 export function parseToken(token: string): TunnelCredentials {
   const text = token.trim();

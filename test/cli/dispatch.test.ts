@@ -190,6 +190,19 @@ describe("error texts", () => {
     expect(await textOf(["3000"])).toContain("underpass --url http://localhost:3000");
   });
 
+  it.each([["run"], ["tunnel", "run"], [], ["tunnel"]])(
+    "a token as a word of %j is told how to be given",
+    async (...words) => {
+      for (const token of [made.token, made.token.slice(0, -5)]) {
+        const { io, status } = await cli([...words, token]);
+        expect(status).not.toBe(0);
+        expect(io.stderr.text).toContain("--token-file FILE or the variable TUNNEL_TOKEN, or as cloudflared's --token");
+        expect(io.stderr.text).not.toContain(token.slice(0, 20));
+        expect(io.stderr.text).not.toContain("by its name");
+      }
+      },
+  );
+
   it("refuse a format of the log that is none, where no log is written, too", async () => {
     for (const command of ["run", "config check", "check", "ready", "healthcheck", "ingress validate", "diag"]) {
       const args = [...command.split(" "), "--output", "out.txt", "--url", "http://localhost:1"];
