@@ -17,7 +17,7 @@ const packages = Object.keys({ ...dependencies, ...optionalDependencies });
 
 /** What every `run` loads stands in one file; the rest (demo, mock edge, TOML, YAML, the logger) is loaded when it is asked for. */
 const RUN_PATH =
-  /(\0node:|src\/(errors|types|config\/(?!toml|yaml)|connector|edge|protocol|proxy|rpc|health|cli\/(run|dispatch|load|flags|late-logger|start-log|box)))/;
+  /(\0node:|src\/(errors|types|config\/(?!toml|yaml)|connector|edge|protocol|proxy|rpc|health|cli\/(run|dispatch|load|flags|late-logger|output|start-log|box)))/;
 
 /**
  * Takes Node's own modules without an `import`: for that Node makes a wrapper that lists every export, which for `tls`, `http` and

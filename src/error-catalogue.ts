@@ -76,6 +76,11 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
       "the log that tail followed has ended: the connector did, the connection broke off, or a newer session of yours took over",
     remedy: "start tail again",
   },
+  ERR_UNDERPASS_OUTPUT: {
+    cause:
+      "stdout can't be written, such as a file on a full disk; a reader that goes away is none of that. A tunnel goes on, and ends with status 1",
+    remedy: "make room, or write elsewhere, and run it again",
+  },
   ERR_UNDERPASS_ABORTED: {
     cause:
       "the tunnel was closed, by its signal or by close, before it was registered (AbortError). cause is the signal's reason",

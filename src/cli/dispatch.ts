@@ -10,6 +10,7 @@ import type { DiagFlags } from "./diag-flags.ts";
 import { type CommandLine, readCommandLine } from "./flags.ts";
 import type { CliIo } from "./io.ts";
 import { loadPlan, type LoadRequest } from "./load.ts";
+import { watchOutput } from "./output.ts";
 import type { StartTunnel } from "./run.ts";
 
 /** Usage errors under `underpass tunnel`, as cloudflared has it. */
@@ -33,10 +34,14 @@ const REMOVED: ReadonlyMap<string, number> = new Map([
 ]);
 
 /** Runs a command line. Never throws; resolves with the exit status. `start` stands in for the connector in tests. */
-export async function main(args: readonly string[], io: CliIo, start?: StartTunnel): Promise<number> {
+export async function main(args: readonly string[], ownIo: CliIo, start?: StartTunnel): Promise<number> {
   const scrubber = new Scrubber();
+  const { io, lost } = watchOutput(ownIo);
   try {
-    return await dispatch(args, io, scrubber, start);
+    const status = await dispatch(args, io, scrubber, start);
+    const error = await lost();
+    if (error !== undefined) throw error;
+    return status;
   } catch (error) {
     return await report(error, args, io, scrubber);
   }

@@ -8,7 +8,7 @@ import type { CliIo, OutputStream, ShutdownSignal } from "./io.ts";
 /** What may still hold the process back once its command is done, e.g. a reader of stderr that stopped reading. */
 const EXIT_GRACE_MS = 1000;
 
-/** Whoever read this stream may be gone (`underpass --help | head -1`): no reason to end with a stack trace. */
+/** Whoever read this stream may be gone: no reason to end with a stack trace. */
 function guarded(stream: OutputStream): OutputStream {
   if (stream.listenerCount("error") === 0) stream.on("error", () => {});
   return stream;
@@ -30,7 +30,7 @@ const io: CliIo = {
     return process.stdin;
   },
   get stdout() {
-    return guarded(process.stdout);
+    return process.stdout;
   },
   get stderr() {
     return guarded(process.stderr);

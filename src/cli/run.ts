@@ -69,8 +69,6 @@ export async function runTunnel({ io, loaded, request, scrubber, start }: RunReq
     const isHttp2 = config.protocol === "http2" || config.edgeProxy !== undefined;
     late.info(`Initial protocol ${isHttp2 ? "http2" : "quic"}`);
     if (config.identity.mode === "quick") {
-      // Nobody reading the address is no reason to end.
-      io.stdout.on("error", () => {});
       tunnel.on("url", (url) => announce(url, io, late));
     }
     const pidfile = settings.string("pidfile");

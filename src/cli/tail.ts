@@ -22,7 +22,7 @@ const SILENCE_MS = 60_000;
 /** How long the other side may take to close in its turn. */
 const CLOSE_MS = 1_000;
 
-/** 0 where it was ended here, by a signal or by whoever read stdout. Throws where something went wrong. */
+/** 0 where it was ended here, by a signal or because stdout took no more. Throws where something went wrong. */
 export async function tail(args: readonly string[], io: CliIo, scrubber: Scrubber): Promise<number> {
   const plan = readTailFlags(args, io.env);
   if (plan === "help") {
@@ -134,7 +134,7 @@ function follow(ws: WebSocket, plan: TailPlan, io: CliIo, signal: AbortSignal): 
       else reject(failure ?? endedBy(code, reason.toString()));
     });
     signal.addEventListener("abort", end, { once: true });
-    // `underpass tail | head`: nobody reads any more.
+    // `underpass tail | head`: nobody reads any more; or the disk is full, of which the command line tells.
     io.stdout.once("error", end);
     if (signal.aborted) end();
     ws.send(startMessage(plan.filters));

@@ -200,7 +200,7 @@ describe("error texts", () => {
         expect(io.stderr.text).not.toContain(token.slice(0, 20));
         expect(io.stderr.text).not.toContain("by its name");
       }
-      },
+    },
   );
 
   it("refuse a format of the log that is none, where no log is written, too", async () => {

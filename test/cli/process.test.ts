@@ -1,7 +1,7 @@
 /** The built command as its own process: signals, closed and stuck pipes, the end. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -197,6 +197,23 @@ describe("stdout", () => {
     expect(await once(child, "exit")).toEqual([0, null]);
     expect(stderr).toBe("");
   });
+
+  it.skipIf(!existsSync("/dev/full")).each(["version", "help", "tail --help", "config check"])(
+    "on a full disk fails %s, and says so",
+    async (command) => {
+      const full = openSync("/dev/full", "w");
+      const args = [...command.split(" "), ...(command === "config check" ? ["--url", originUrl] : [])];
+      const child = spawn(process.execPath, [cliPath, ...args], {
+        stdio: ["ignore", full, "pipe"],
+        env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent" },
+      });
+      closeSync(full);
+      let stderr = "";
+      child.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+      expect(await once(child, "close")).toEqual([1, null]);
+      expect(stderr).toContain("underpass: stdout can't be written, so something of it is missing: ENOSPC");
+    },
+  );
 });
 
 describe("quick tunnels", () => {

@@ -294,6 +294,16 @@ describe("whoever reads its stdout", () => {
     const { stdout } = stalling(10_000, (done) => done(Object.assign(new Error("EPIPE"), { code: "EPIPE" })));
     const io = Object.assign(new FakeIo(server.env), { stdout });
     expect(await main(server.args, io)).toBe(0);
+    expect(io.stderr.text).toBe("");
+    server.close();
+  });
+
+  it("may be a disk that is full: that ends it with 1 and the cause", async () => {
+    const server = await flood(entry);
+    const { stdout } = stalling(10_000, (done) => done(Object.assign(new Error("ENOSPC"), { code: "ENOSPC" })));
+    const io = Object.assign(new FakeIo(server.env), { stdout });
+    expect(await main(server.args, io)).toBe(1);
+    expect(io.stderr.text).toMatch(/^underpass: stdout can't be written.*ENOSPC\nWhat to do: .*ERR_UNDERPASS_OUTPUT/);
     server.close();
   });
 
