@@ -22,9 +22,9 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
   },
   ERR_UNDERPASS_SERVICE: {
     cause:
-      "a service can't be installed or removed: it is there already, or is not; neither systemd nor launchd runs here; its files can't be written; the tunnel is none that a service can run",
+      "a service can't be installed or removed: it is there already, or is not; neither systemd nor launchd runs here; its files can't be written; what it runs is among temporary files, where a service finds nothing; the tunnel is none that a service can run",
     remedy:
-      "there already: underpass service uninstall first, or another --name; not there: the --name and the user (sudo) that it was installed with; can't be written: sudo; no systemd or launchd: what starts services there can run underpass run --token-file FILE; no tunnel for a service: a named one, by its token",
+      "there already: underpass service uninstall first, or another --name; not there: the --name and the user (sudo) that it was installed with; can't be written: sudo, and nothing else where its files are to stand; temporary files: npm install -g underpass, or another place for the file; no systemd or launchd: what starts services there can run underpass run --token-file FILE; no tunnel for a service: a named one, by its token",
   },
   ERR_UNDERPASS_NOT_YET: {
     cause: "a command or feature of cloudflared that Underpass does not have yet, or that cloudflared has removed",

@@ -21,6 +21,8 @@ export interface ServiceHost {
   isPublic(path: string): boolean;
   /** Whether it lies in somebody's home directory, or leads there. */
   isInHome(path: string): boolean;
+  /** Whether it lies in a directory for temporary files, or leads there. */
+  isTemporary(path: string): boolean;
   run(program: string, args: readonly string[]): Promise<{ readonly status: number; readonly output: string }>;
 }
 
@@ -37,6 +39,7 @@ export function thisHost(env: Environment): ServiceHost {
     hasProgram: (name) => directories.some((path) => existsSync(join(path, name))),
     isPublic,
     isInHome: (path) => [path, realOf(path)].some((one) => /^\/(?:home|root)\//.test(one)),
+    isTemporary: (path) => [path, realOf(path)].some((one) => /^\/(?:private\/)?(?:var\/)?tmp\//.test(one)),
     run: (program, args) =>
       new Promise((resolve) => {
         execFile(program, args, (error, stdout, stderr) => {

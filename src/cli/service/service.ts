@@ -1,5 +1,5 @@
 /** `underpass service install|uninstall`: a tunnel that systemd or launchd runs. */
-import { chmodSync, existsSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { homedir } from "node:os";
 import { UsageError } from "../../config/identity.ts";
@@ -23,6 +23,12 @@ interface File {
   readonly path: string;
   readonly text: string;
   readonly mode: number;
+}
+
+interface Removal {
+  readonly removed: readonly string[];
+  /** Whether nothing of it is left. */
+  readonly ok: boolean;
 }
 
 /** The first version of systemd that hands over credentials. */
@@ -62,6 +68,12 @@ async function install(
     );
   }
   const files = await filesOf(place, plan, host, say);
+  const taken = files.find(({ path }) => lstatSync(at(path), { throwIfNoEntry: false })?.isDirectory() === true);
+  if (taken !== undefined) {
+    throw new ServiceError(
+      `${taken.path} is a directory, and a file is to stand there: move it away, or choose a --name`,
+    );
+  }
   for (const warning of plan.warnings) say(`Warning: ${warning}`);
   if (isDryRun) {
     if (!place.runsHere) say("# systemd does not run here: where a current one does, this would be written and run");
@@ -75,7 +87,7 @@ async function install(
   try {
     for (const file of files) write({ ...file, path: at(file.path) });
   } catch (error) {
-    remove(place, at);
+    remove(place, at, say);
     const reason = error instanceof Error ? error.message : String(error);
     throw new ServiceError(`the files can't be written: ${reason}`);
   }
@@ -123,6 +135,8 @@ async function filesOf(
     say("Warning: this is the copy of npx, which may be deleted any time; npm install -g underpass would be right");
   }
   const command = [host.node, host.script, ...args];
+  const fleeting = command.find((part) => host.isTemporary(pathIn(part)));
+  if (fleeting !== undefined) sayTemporary(fleeting, place, host, say);
   const isReachable = host.isPublic(host.node) && host.isPublic(host.script);
   if (place.scope === "system" && place.manager === "systemd" && !isReachable) {
     say(
@@ -140,11 +154,30 @@ async function filesOf(
           gracePeriodMs: plan.gracePeriodMs,
           credentials,
           dynamicUser: handsOver && isReachable && plan.config?.secret !== true,
-          needsHome: command.some((part) => host.isInHome(part.replace(/^--[^=]*=/, ""))),
+          needsHome: command.some((part) => host.isInHome(pathIn(part))),
         })
       : launchdPlist({ label: place.service, command, logs: place.logs, gracePeriodMs: plan.gracePeriodMs });
   files.push({ path: place.definition, text: definition, mode: 0o644 });
   return files;
+}
+
+/** Of an argument, such as `--cacert=/path` or `--url=unix:/path`. */
+function pathIn(argument: string): string {
+  return argument.replace(/^--[^=]*=/, "").replace(/^unix(?:\+tls)?:/, "");
+}
+
+/** A unit of the machine has a directory for temporary files of its own, and would not start, or miss what it needs. */
+function sayTemporary(part: string, place: Place, host: ServiceHost, say: (text: string) => void): void {
+  const isProgram = part === host.node || part === host.script;
+  const right = isProgram
+    ? "npm install -g underpass (and a Node.js elsewhere) would be right"
+    : "a place that lasts would be right (/run for a socket)";
+  if (place.manager === "systemd" && place.scope === "system") {
+    throw new ServiceError(
+      `${part} lies among temporary files: they are not there for a service, which has its own /tmp and /var/tmp; ${right}`,
+    );
+  }
+  say(`Warning: ${part} lies among temporary files, which are deleted in time or at a boot; ${right}`);
 }
 
 async function handsOverSecrets({ runsHere }: Place, host: ServiceHost): Promise<boolean> {
@@ -177,22 +210,34 @@ async function uninstall(
   }
   let ok = true;
   for (const command of place.uninstall) ok = (await runs(command, host, say)) && ok;
-  for (const path of remove(place, at)) say(`Removed: ${path}`);
+  const removal = remove(place, at, say);
+  for (const path of removal.removed) say(`Removed: ${path}`);
+  ok &&= removal.ok;
   for (const command of place.afterwards) ok = (await runs(command, host, say)) && ok;
   say(ok ? `${place.service} is uninstalled` : `${place.service} is uninstalled; see above for what has failed`);
   return ok ? 0 : 1;
 }
 
-function remove(place: Place, at: (path: string) => string): readonly string[] {
+/** What can't be removed is told, and stays. */
+function remove(place: Place, at: (path: string) => string, say: (text: string) => void): Removal {
   const all = [place.definition, ...FILES.map((file) => join(place.directory, file))];
-  const removed = all.filter((path) => existsSync(at(path)));
-  for (const path of removed) rmSync(at(path), { force: true });
+  const removed: string[] = [];
+  let ok = true;
+  for (const path of all.filter((one) => existsSync(at(one)))) {
+    try {
+      rmSync(at(path), { force: true });
+      removed.push(path);
+    } catch (error) {
+      ok = false;
+      say(`Can't be removed: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
   try {
     rmdirSync(at(place.directory));
   } catch {
     // Others have something there, or it was never made.
   }
-  return removed;
+  return { removed, ok };
 }
 
 async function runs(

@@ -52,6 +52,8 @@ async function run(args: readonly string[], { env = {}, fails, version = 252, ..
     hasProgram: () => true,
     isPublic: () => true,
     isInHome: (path) => path.startsWith("/root/"),
+    // The roots of these tests are there themselves.
+    isTemporary: () => false,
     run: async (program, words) => {
       if (words[0] === "--version") return { status: 0, output: `systemd ${version} (${version}.1)` };
       commands.push([program, ...words].join(" "));
@@ -220,6 +222,43 @@ describe("a service of the machine under systemd", () => {
     expect(status).toBe(1);
     expect(text).toContain("systemctl start underpass.service has failed (status 3):\nit does not want to");
     expect(text).not.toContain("installed and runs");
+  });
+
+  it("refuses what lies in a /tmp that it has of its own; a user's is warned", async () => {
+    const here = thisHost({});
+    const isTemporary = (path: string): boolean => here.isTemporary(path);
+    const script = "/var/tmp/try/node_modules/underpass/dist/cli/main.js";
+    for (const args of [[], ["--dry-run"]]) {
+      const { commands, error } = await run(["install", made.token, ...args], { isTemporary, script });
+      expect(error).toMatch(/main\.js lies among temporary files.*npm install -g underpass/);
+      expect(commands).toEqual([]);
+    }
+    const socket = await run(["install", made.token, "--url", "unix:/tmp/app.sock"], { isTemporary });
+    expect(socket.error).toMatch(/^--url=unix:\/tmp\/app\.sock lies among .*\/run for a socket/);
+    expect(everything()).toEqual([]);
+    const user = await run(["install", made.token], { isTemporary, script, uid: 1000, env: { HOME: "/home/ada" } });
+    expect([user.status, user.error]).toEqual([0, ""]);
+    expect(user.text).toMatch(/Warning: .*main\.js lies among temporary files, which are deleted in time/);
+    // By a link, too; and only what lies there.
+    mkdirSync(at("/lib"));
+    symlinkSync(write("main.js", ""), at("/lib/main.js"));
+    expect(isTemporary(at("/lib/main.js"))).toBe(tmpdir().startsWith("/tmp"));
+    expect(["/srv/tmp/main.js", "/tmpfs/main.js", "/usr/bin/node"].filter((path) => isTemporary(path))).toEqual([]);
+  });
+
+  it("does not stumble over a directory where a file belongs", async () => {
+    mkdirSync(at("/etc/underpass/token/of-mine"), { recursive: true });
+    const { commands, error } = await run(["install", made.token]);
+    expect(error).toContain("/etc/underpass/token is a directory, and a file is to stand there: move it away");
+    expect([commands, everything()]).toEqual([[], []]);
+    rmSync(at("/etc/underpass/token"), { recursive: true });
+    await run(["install", made.token]);
+    rmSync(at("/etc/underpass/token"));
+    mkdirSync(at("/etc/underpass/token"));
+    const removal = await run(["uninstall"]);
+    expect([removal.status, removal.error]).toEqual([1, ""]);
+    expect(removal.text).toMatch(/Can't be removed: .*underpass\/token/);
+    expect(existsSync(at(UNIT))).toBe(false);
   });
 
   it("refuses what a service can't have, before it writes anything", async () => {
