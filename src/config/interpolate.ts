@@ -2,7 +2,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 export type Interpolation =
   | { readonly ok: true; readonly value: string }
-  | { readonly ok: false; readonly found: string; readonly expected: string };
+  | { readonly ok: false; readonly found: string; readonly expected: string; readonly variable?: string };
 
 /** Replaces each `${NAME}` by the environment variable of that name. An unset or empty one is an error. */
 export function interpolate(text: string, env: Environment): Interpolation {
@@ -19,6 +19,7 @@ export function interpolate(text: string, env: Environment): Interpolation {
         ok: false,
         found: `\${${name}}, and the environment variable ${name} ${state}`,
         expected: `a value for ${name} (export ${name}=…), or the value itself in the file,`,
+        variable: name,
       };
       return "";
     }

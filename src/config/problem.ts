@@ -7,6 +7,8 @@ export interface ConfigProblem {
   readonly where: string;
   /** What is wrong and what would be right. */
   readonly text: string;
+  /** The environment variable that the value is to come from, where that is missing. */
+  readonly variable?: string;
 }
 
 /** A configuration that can't be run; the message has one line a problem. */

@@ -77,8 +77,8 @@ export function parseTomlConfig(text: string, path: string, env: Environment): C
     const known = KEYS.get(key);
     const section = INGRESS_KEYS.find((name) => key === `tunnel.${name}`);
     if (section !== undefined) {
-      ingress[section] = readPlain(found, ["tunnel", section], env, (keys, text) => {
-        problems.push({ where: place(keys), text });
+      ingress[section] = readPlain(found, ["tunnel", section], env, (keys, problem) => {
+        problems.push({ where: place(keys), ...problem });
         isFilledIn = false;
       });
       continue;
@@ -89,7 +89,7 @@ export function parseTomlConfig(text: string, path: string, env: Environment): C
     }
     const filled = fillIn(found, env);
     if ("text" in filled) {
-      problems.push({ where: where(key), text: filled.text });
+      problems.push({ where: where(key), ...filled });
       continue;
     }
     // A variable holds text; where the key wants a number, its digits are one.
@@ -162,13 +162,13 @@ function readPlain(
   value: unknown,
   path: KeyPath,
   env: Environment,
-  refuse: (path: KeyPath, text: string) => void,
+  refuse: (path: KeyPath, problem: Unfilled) => void,
 ): unknown {
   if (typeof value === "bigint") return Number(value);
   if (typeof value === "string") {
     const filled = fillIn(value, env);
     if ("value" in filled) return filled.value;
-    refuse(path, filled.text);
+    refuse(path, filled);
     return undefined;
   }
   if (Array.isArray(value)) return value.map((item, index) => readPlain(item, [...path, index], env, refuse));
@@ -197,11 +197,15 @@ function nameOf(key: string): string {
   return key.slice(key.lastIndexOf(".") + 1);
 }
 
+type Unfilled = Pick<ConfigProblem, "text" | "variable">;
+
 /** `${NAME}` is filled in before a value is checked. */
-function fillIn(found: unknown, env: Environment): { readonly value: unknown } | { readonly text: string } {
+function fillIn(found: unknown, env: Environment): { readonly value: unknown } | Unfilled {
   if (typeof found !== "string") return { value: found };
   const result = interpolate(found, env);
-  return result.ok ? result : { text: `found ${result.found}; ${result.expected} would be right` };
+  if (result.ok) return result;
+  const text = `found ${result.found}; ${result.expected} would be right`;
+  return result.variable === undefined ? { text } : { text, variable: result.variable };
 }
 
 function choice(setting: string | undefined, ...values: readonly string[]): TomlKey {

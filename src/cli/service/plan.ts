@@ -1,6 +1,6 @@
 /** What a service is to run: its command line, and the files that go with it. */
 import { resolve } from "node:path";
-import { expandHome, findDefaultConfig, readTextFile } from "../../config/files.ts";
+import { expandHome, findDefaultConfig, loadConfigFile, readTextFile } from "../../config/files.ts";
 import { findTokenSource, UsageError } from "../../config/identity.ts";
 import { MergedSettings } from "../../config/merged.ts";
 import { ConfigError, type ConfigProblem } from "../../config/problem.ts";
@@ -80,7 +80,8 @@ export async function planService(
     );
   }
   const run = { line: { ...line, words: [], layer }, style: "native", run: true, tunnelRef: tunnelId } as const;
-  const loaded = await loadPlan({ ...run, configPath: path }, withEnvironment(io, env), scrubber);
+  const loading = loadPlan({ ...run, configPath: path }, withEnvironment(io, env), scrubber);
+  const loaded = await withoutVariables(loading, path === undefined ? undefined : expandHome(path, env));
   const { config, warnings } = loaded.plan;
   if (config.identity.mode === "quick") {
     throw new ServiceError(
@@ -96,6 +97,33 @@ export async function planService(
     gracePeriodMs: config.gracePeriodMs,
     warnings,
   };
+}
+
+/** The copy of the file is read by a process that has no environment but its manager's, whatever is exported here. */
+async function withoutVariables(loading: Promise<Loaded>, path: string | undefined): Promise<Loaded> {
+  const failure = await loading.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const missing = path === undefined ? [] : await variablesIn(path);
+  if (missing.length === 0) return await loading;
+  const others = failure instanceof ConfigError ? failure.problems : [];
+  throw new ConfigError([...missing, ...others.filter(({ variable }) => variable === undefined)]);
+}
+
+async function variablesIn(path: string): Promise<readonly ConfigProblem[]> {
+  const problems: ConfigProblem[] = [];
+  try {
+    await loadConfigFile(path, {}, "--config");
+  } catch (error) {
+    if (error instanceof ConfigError) problems.push(...error.problems);
+  }
+  return problems.flatMap(({ variable, where }) => {
+    if (variable === undefined) return [];
+    const advice = "the value itself would be right (the service's copy of a file with secrets is its own alone)";
+    const text = `found \${${variable}}, and a service does not have the variables of this shell, exported or not; ${advice}`;
+    return [{ where, text }];
+  });
 }
 
 /** The token given as argument is a flag like any other. */

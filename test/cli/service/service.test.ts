@@ -176,6 +176,26 @@ describe("a service of the machine under systemd", () => {
     );
   });
 
+  it("says that it has none of the variables that are exported here", async () => {
+    const text = (token: string) =>
+      `[tunnel]\nlocal_addr = "127.0.0.1:1"\n[tunnel.cloudflare]\nmode = "named"\ntoken = "${token}"\n`;
+    for (const name of ["MY_TOKEN", "TUNNEL_TOKEN"]) {
+      const config = write("underpass.toml", text(`\${${name}}`));
+      for (const env of [{}, { [name]: made.token }]) {
+        const { error } = await run(["install", "--config", config], { env });
+        expect(error).toContain(
+          `underpass.toml:5: tunnel.cloudflare.token: found \${${name}}, and a service does not have`,
+        );
+        expect(error).toContain("the value itself would be right");
+        expect(error).not.toMatch(/is not set|export [A-Z]/);
+      }
+    }
+    const wrong = `${text("${MY_TOKEN}")}protocol = "smoke"\n`;
+    const { error } = await run(["install", "--config", write("two.toml", wrong)], { env: { MY_TOKEN: made.token } });
+    expect(error.split("\n")).toEqual([expect.stringContaining("${MY_TOKEN}"), expect.stringContaining("protocol")]);
+    expect(everything().filter((path) => path.startsWith("/etc"))).toEqual([]);
+  });
+
   it("names the token's file where systemd can't hand it over, and is root where others can't read the program", async () => {
     await run(["install", made.token], { version: 245 });
     expect(read(UNIT)).toContain("run --token-file=/etc/underpass/token\n");
