@@ -144,14 +144,17 @@ export class FileSink implements LogSink {
     this.#isTorn = false;
   }
 
-  #follow(): void {
-    const now = performance.now();
-    if (now < this.#lookAt) return;
-    this.#lookAt = now + LOOK_MS;
+  /** Learns what stands at the path now, and goes on there. Throws when that can't be opened. */
+  look(): void {
+    this.#lookAt = performance.now() + LOOK_MS;
     const found = statSync(this.#path, { throwIfNoEntry: false });
     if (found === undefined || `${found.dev}:${found.ino}` !== this.#identity) this.reopen();
-    // Somebody emptied it in place.
+    // Somebody emptied it in place, or writes to it as well.
     else this.#size = found.size;
+  }
+
+  #follow(): void {
+    if (performance.now() >= this.#lookAt) this.look();
   }
 
   #append(text: string): void {
@@ -171,7 +174,7 @@ const KEPT_BACKUPS = 5;
 const ROLLING_NAME = "cloudflared.log";
 const BACKUP_NAME = /^cloudflared-\d{4}-\d{2}-\d{2}T[\d-]+\.\d{3}\.log$/;
 
-/** `cloudflared.log` in a directory, rolled at 1 MB with five backups (operations § 5). */
+/** `cloudflared.log` in a directory, rolled at 1 MB with five backups (operations § 5). Several processes may share it. */
 export class RollingSink implements LogSink {
   readonly #directory: string;
   readonly #file: FileSink;
@@ -185,8 +188,8 @@ export class RollingSink implements LogSink {
   }
 
   write(line: string): void {
-    const { size } = this.#file;
-    if (size > 0 && size + Buffer.byteLength(line) > this.#limit) this.#roll();
+    const bytes = Buffer.byteLength(line);
+    if (this.#isFull(bytes)) this.#roll(bytes);
     this.#file.write(line);
   }
 
@@ -194,9 +197,17 @@ export class RollingSink implements LogSink {
     return this.#file.end();
   }
 
-  #roll(): void {
+  #isFull(bytes: number): boolean {
+    const { size } = this.#file;
+    return size > 0 && size + bytes > this.#limit;
+  }
+
+  #roll(bytes: number): void {
     const stamp = new Date().toISOString().replaceAll(":", "-").replace("Z", "");
     try {
+      // Another process may have rolled it: what stands at the path now would be moved away all but empty.
+      this.#file.look();
+      if (!this.#isFull(bytes)) return;
       renameSync(join(this.#directory, ROLLING_NAME), join(this.#directory, `cloudflared-${stamp}.log`));
       this.#file.reopen();
       this.#limit = ROLL_BYTES;

@@ -199,6 +199,28 @@ describe("files", () => {
     for (const name of names) expect(statSync(join(path, name)).size).toBeLessThanOrEqual(1_000_000);
     expect(existsSync(join(path, "cloudflared.log"))).toBe(true);
   });
+
+  it("are rolled by one of those that share a directory, when they are full", async () => {
+    const path = join(directory, "shared");
+    const sinks = [new RollingSink(path, silentEvents), new RollingSink(path, silentEvents)] as const;
+    const line = `${"x".repeat(99_999)}\n`;
+    // As between processes: what one has rolled, the other learns when it looks.
+    vi.useFakeTimers({ toFake: ["performance", "Date"], now: Date.now() });
+    try {
+      for (let count = 0; count < 45; count++) {
+        sinks[count % 3 === 0 ? 0 : 1].write(line);
+        vi.advanceTimersByTime(400);
+      }
+    } finally {
+      vi.useRealTimers();
+    }
+    for (const sink of sinks) await sink.end();
+    const sizes = readdirSync(path).map((name) => statSync(join(path, name)).size);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(4_500_000);
+    expect(sizes).toHaveLength(5);
+    for (const size of sizes) expect(size).toBeLessThanOrEqual(1_300_000);
+    expect(sizes.filter((size) => size < 900_000)).toHaveLength(1);
+  });
 });
 
 describe("a log file", () => {
