@@ -17,16 +17,20 @@ export interface RepeatLimits {
   readonly alike: number;
   /** Of lines with the same message; whoever makes errors up from outside can't get more. */
   readonly ofOneMessage: number;
-  /** Lines that are told apart at a time. */
+  /** Messages that are told apart at a time; and so many times, all in all, what has the same one. */
   readonly kinds: number;
 }
 
 export const REPEAT_LIMITS: RepeatLimits = { windowMs: 60_000, alike: 20, ofOneMessage: 200, kinds: 1_000 };
 
+/** Of a level, all messages beyond those that are told apart. */
+const FURTHER = "further messages";
+
 interface Kind<Level> {
   readonly level: Level;
   readonly message: string;
-  readonly detail: string;
+  /** Undefined where it is the message's own. */
+  readonly detail: string | undefined;
   readonly until: number;
   written: number;
   leftOut: number;
@@ -36,6 +40,8 @@ export class RepeatLimiter<Level extends string> {
   readonly #limits: RepeatLimits;
   /** In the order in which their windows end. */
   readonly #kinds = new Map<string, Kind<Level>>();
+  /** Of them, those that stand for a message, told apart. */
+  #messages = 0;
   /** Of them, those of which lines were left out. */
   #withLeftOut = 0;
 
@@ -45,11 +51,10 @@ export class RepeatLimiter<Level extends string> {
 
   /** Whether to write the line; else it is counted. What is `due` at that time has been taken. */
   admits(level: Level, message: string, detail: string, now: number): boolean {
-    const { alike, kinds, ofOneMessage } = this.#limits;
-    const all = this.#kind(level, message, undefined, now);
-    const tellsApart = this.#kinds.size < kinds;
-    const kind = tellsApart ? this.#kind(level, message, detail, now) : all;
-    if (kind.written >= (tellsApart ? alike : ofOneMessage) || all.written >= ofOneMessage) {
+    const { alike, ofOneMessage } = this.#limits;
+    const all = this.#ofMessage(level, message, now);
+    const kind = this.#ofDetail(all, detail, now);
+    if (kind.written >= (kind === all ? ofOneMessage : alike) || all.written >= ofOneMessage) {
       if (kind.leftOut++ === 0) this.#withLeftOut++;
       return false;
     }
@@ -71,19 +76,39 @@ export class RepeatLimiter<Level extends string> {
     for (const [key, { detail, leftOut, level, message, until }] of this.#kinds) {
       if (until > now) break;
       this.#kinds.delete(key);
+      if (detail === undefined && key !== level) this.#messages--;
       if (leftOut === 0) continue;
       this.#withLeftOut--;
-      due.push({ level, message, detail, count: leftOut });
+      due.push({ level, message, detail: detail ?? "", count: leftOut });
     }
     return due;
   }
 
-  #kind(level: Level, message: string, detail: string | undefined, now: number): Kind<Level> {
-    const key = detail === undefined ? `${level} ${message}` : `${level} ${message}\n${detail}`;
+  #ofMessage(level: Level, message: string, now: number): Kind<Level> {
+    const key = `${level} ${message}`;
     const known = this.#kinds.get(key);
     if (known !== undefined) return known;
-    const until = now + this.#limits.windowMs;
-    const kind: Kind<Level> = { level, message, detail: detail ?? "", until, written: 0, leftOut: 0 };
+    if (this.#messages < this.#limits.kinds) {
+      this.#messages++;
+      return this.#add(key, { level, message, detail: undefined }, now);
+    }
+    return this.#kinds.get(level) ?? this.#add(level, { level, message: FURTHER, detail: undefined }, now);
+  }
+
+  /** The message's own where its details are not told apart: no more of them, or nothing of it is written any more. */
+  #ofDetail(all: Kind<Level>, detail: string, now: number): Kind<Level> {
+    const { level, message } = all;
+    const key = `${level} ${message}\n${detail}`;
+    const known = this.#kinds.get(key);
+    if (known !== undefined) return known;
+    const { kinds, ofOneMessage } = this.#limits;
+    const isFull = this.#kinds.size - this.#messages >= kinds || all.written >= ofOneMessage;
+    if (isFull || message === FURTHER) return all;
+    return this.#add(key, { level, message, detail }, now);
+  }
+
+  #add(key: string, what: Pick<Kind<Level>, "level" | "message" | "detail">, now: number): Kind<Level> {
+    const kind: Kind<Level> = { ...what, until: now + this.#limits.windowMs, written: 0, leftOut: 0 };
     this.#kinds.set(key, kind);
     return kind;
   }

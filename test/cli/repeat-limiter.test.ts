@@ -38,6 +38,28 @@ describe("a limiter", () => {
     expect(admitted).toHaveLength(3);
   });
 
+  it("is not got round by messages that are made up, and does not let these crowd out known ones", () => {
+    const limiter = new RepeatLimiter<"warn" | "error">(limits);
+    const admitted = (message: string, level: "warn" | "error" = "warn") => limiter.admits(level, message, "", 0);
+    expect(admitted("known")).toBe(true);
+    const made = Array.from({ length: 10_000 }, (_, i) => admitted(`message ${i}`));
+    // As many as are told apart, but for the known one; then as if all others were one.
+    expect(made.filter(Boolean)).toHaveLength(limits.kinds - 1 + limits.ofOneMessage);
+    expect(admitted("known")).toBe(true);
+    expect(admitted("an error", "error")).toBe(true);
+    expect(limiter.due(1_000)).toEqual([{ level: "warn", message: "further messages", detail: "", count: 9_986 }]);
+    expect(
+      Array.from({ length: 20 }, (_, i) => limiter.admits("warn", `later ${i}`, "", 1_000)).filter(Boolean),
+    ).toHaveLength(15);
+  });
+
+  it("tells messages apart however many details another one has", () => {
+    const limiter = new RepeatLimiter<"warn">(limits);
+    for (let i = 0; i < 100; i++) limiter.admits("warn", "failed", `error ${i}`, 0);
+    const admitted = Array.from({ length: 9 }, (_, i) => limiter.admits("warn", `message ${i}`, "", 0));
+    expect(admitted).not.toContain(false);
+  });
+
   it("holds no more than so many kinds, and forgets them in time", () => {
     const limiter = new RepeatLimiter<"warn">({ ...limits, ofOneMessage: 1_000 });
     for (let now = 0; now < 10_000; now += 10) {
