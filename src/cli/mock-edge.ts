@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { nearest } from "../proxy/ingress/nearest.ts";
 import { ConfigError, wrongValue } from "../config/problem.ts";
-import { Scrubber } from "../proxy/ingress/redact.ts";
+import { describeValue, Scrubber } from "../proxy/ingress/redact.ts";
 import { type Fault, type MockEdge, type MockEdgeOptions, type QuickFault, startMockEdge } from "../mock-edge/index.ts";
 import type { CliIo } from "./io.ts";
 import { createLogger } from "./log.ts";
@@ -112,7 +112,9 @@ function parse(args: readonly string[]): Values {
   }
 }
 
-function port(values: Values, name: "edge-port" | "public-port" | "quick-port" | "management-port"): number {
+const PORTS = ["edge-port", "public-port", "quick-port", "management-port"] as const;
+
+function port(values: Values, name: (typeof PORTS)[number]): number {
   const text = values[name] ?? "0";
   const value = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
   if (!(value <= 65_535)) throw problem(`--${name}`, text, "a port from 0 (a free one) to 65535");
@@ -139,6 +141,12 @@ function readFault(text: string): AskedFault {
 function readOptions(values: Values): MockEdgeOptions {
   const { host, location, certificate: wanted = "valid" } = values;
   const certificate = CERTIFICATES.find((kind) => kind === wanted);
+  PORTS.forEach((name, index) => {
+    const other = PORTS.slice(0, index).find((one) => port(values, one) === port(values, name));
+    if (other === undefined || port(values, name) === 0) return;
+    const text = `found ${port(values, name)}, which --${other} has; another port would be right`;
+    throw new ConfigError([{ where: `--${name}`, text }]);
+  });
   if (certificate === undefined) throw problem("--certificate", wanted, CERTIFICATES.join(", "));
   return {
     edgePort: port(values, "edge-port"),
@@ -151,6 +159,39 @@ function readOptions(values: Values): MockEdgeOptions {
     ...(host === undefined ? {} : { host }),
     ...(location === undefined ? {} : { location }),
   };
+}
+
+/** Names the flag whose address can't be listened on; any other error stays as it is. */
+function listenProblem(error: unknown, { host, ...values }: Values): unknown {
+  if (!(error instanceof Error) || !("code" in error)) return error;
+  const text = (reason: string, right: string) =>
+    `can't be listened on (${error.message}): ${reason}; ${right} would be right`;
+  const refuse = (where: string, found: unknown, rest: string): ConfigError =>
+    new ConfigError([{ where, text: `found ${describeValue(found)}, which ${rest}` }]);
+  const flag = PORTS.find((name) => "port" in error && Number(values[name] ?? 0) === error.port && error.port !== 0);
+  switch (error.code) {
+    case "EADDRINUSE":
+      if (flag === undefined) return error;
+      return refuse(`--${flag}`, values[flag], text("something else has it", "another port, or none for a free one,"));
+    case "EACCES":
+      if (flag === undefined) return error;
+      return refuse(
+        `--${flag}`,
+        values[flag],
+        text("this user may not", "a port from 1024 on, or none for a free one,"),
+      );
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+    case "EINVAL":
+      return refuse(
+        "--host",
+        host,
+        text("this machine does not have it", "an address of this machine, such as 127.0.0.1,"),
+      );
+    default:
+      return error;
+  }
 }
 
 /** How to use it, with what this edge listens on. The token stays in its file. */
@@ -214,7 +255,9 @@ export async function mockEdge(args: readonly string[], io: CliIo): Promise<numb
   let scratch: string | undefined;
   let edge: MockEdge | undefined;
   try {
-    edge = await startMockEdge({ ...options, logger });
+    edge = await startMockEdge({ ...options, logger }).catch((error: unknown) => {
+      throw listenProblem(error, values);
+    });
     for (const { fault, times } of faults) {
       if ("edge" in fault) edge.fail(fault.edge, { times });
       else edge.failQuick(fault.quick, times);

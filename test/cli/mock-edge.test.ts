@@ -1,8 +1,12 @@
 /** The command: what it prints is enough to use it. */
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { main } from "../../src/cli/dispatch.ts";
 import { mockEdge } from "../../src/cli/mock-edge.ts";
 import { parseToken } from "../../src/config/token.ts";
 import { FakeIo } from "./fake-io.ts";
@@ -78,9 +82,47 @@ describe("underpass mock-edge", () => {
     [["--certificate", "old"], "valid, expired, wrong-name, untrusted"],
     [["--host"], "--host"],
     [["stray"], "stray"],
+    [["--host", "192.0.2.1"], '--host: found "192.0.2.1", which can\'t be listened on'],
+    [["--host", "a..b"], '--host: found "a..b", which can\'t be listened on'],
+    [["--edge-port", "40001", "--quick-port", "40001"], "--quick-port: found 40001, which --edge-port has"],
   ])("refuses %j", async (args, message) => {
     const io = new FakeIo();
     await expect(mockEdge(args, io)).rejects.toThrow(message);
     expect(io.listeners).toBe(0);
+  });
+
+  it.each(["edge-port", "public-port", "quick-port", "management-port"])(
+    "names --%s, whose port is taken",
+    async (flag) => {
+      const other = createServer().listen(0, "127.0.0.1");
+      await once(other, "listening");
+      const address = other.address();
+      const port = String(typeof address === "object" ? address?.port : "");
+      const io = new FakeIo();
+      try {
+        expect(await main(["mock-edge", `--${flag}`, port], io)).toBe(1);
+      } finally {
+        other.close();
+      }
+      expect(io.stderr.text).toMatch(
+        new RegExp(
+          `^underpass: --${flag}: found "${port}", which can't be listened on .*; another port, or none for a free one`,
+        ),
+      );
+      expect(io.stdout.text).toBe("");
+    },
+  );
+
+  it("names --edge-port where only its UDP port is taken", async () => {
+    const other = createSocket("udp4").bind(0, "127.0.0.1");
+    await once(other, "listening");
+    const { port } = other.address();
+    try {
+      await expect(mockEdge(["--edge-port", String(port)], new FakeIo())).rejects.toThrow(
+        `--edge-port: found "${port}"`,
+      );
+    } finally {
+      other.close();
+    }
   });
 });
