@@ -48,9 +48,14 @@ export const errorCatalogue: Readonly<Record<string, CatalogueEntry>> = {
     remedy: "an address of this machine and a free port of it; 0 leaves the port to the system",
   },
   ERR_UNDERPASS_NO_INSTANCE: {
-    cause: "ready, healthcheck or diag found no tunnel that runs on this machine",
+    cause: "ready or healthcheck found no tunnel that runs on this machine; the message has what was found instead",
     remedy:
-      "start it; if it listens elsewhere than on ports 20241 to 20245, give the same --metrics or TUNNEL_METRICS here",
+      "where nobody listens, start it, or give the --metrics (TUNNEL_METRICS) here that it was started with; where no answer comes, it hangs: underpass diag, then start it anew; where another program answers, give its own address",
+  },
+  ERR_UNDERPASS_DIAG_FILE: {
+    cause: "diag can't write its file",
+    remedy:
+      "underpass diag FILE.zip with a name that is not taken, in a directory of yours with room for some megabytes",
   },
   ERR_UNDERPASS_ORIGIN_CERT: {
     cause: "tail found a cert.pem that holds no token, or an incomplete one",

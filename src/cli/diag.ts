@@ -1,5 +1,7 @@
 /** `underpass diag`: what is to be known about the tunnel on this machine, in one zip file that may be handed on. */
-import { writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, type FileHandle, lstat, open, rm, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { findSetting, isProblem, readSettingText, type Setting } from "../config/settings.ts";
 import { ConfigError } from "../config/problem.ts";
 import { expandHome } from "../config/files.ts";
@@ -11,10 +13,19 @@ import { type HttpGet, httpGet } from "../health/diagnostics/http-get.ts";
 import { fromDirectoryOf, type RunProgram, runProgram } from "../health/diagnostics/logs.ts";
 import { parseObject } from "../health/diagnostics/tunnel-state.ts";
 import { createZip } from "../health/diagnostics/zip.ts";
+import { UnderpassError } from "../errors.ts";
 import { checkAll } from "./check.ts";
 import type { DiagFlags } from "./diag-flags.ts";
 import type { CommandLine } from "./flags.ts";
-import { chooseOne, metricsOf, type ReadyRequest } from "./ready.ts";
+import { chooseOne, metricsOf, type ReadyRequest, whereNone } from "./ready.ts";
+
+/** The file can't be written. */
+class DiagFileError extends UnderpassError {
+  constructor(path: string, cause: unknown) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    super("ERR_UNDERPASS_DIAG_FILE", `can't write ${path}: ${reason}`, { cause });
+  }
+}
 
 export interface DiagRequest extends ReadyRequest {
   readonly flags: DiagFlags;
@@ -44,19 +55,22 @@ export async function diag(request: DiagRequest): Promise<number> {
   const { flags, io, scrubber } = request;
   if (flags.problems.length > 0) throw new ConfigError(flags.problems);
   const get = request.get ?? httpGet;
-  const found = await findInstances(instanceUrls(await metricsOf(request)), get);
-  const [instance] = found;
-  if (found.length > 1) {
-    io.stderr.write(chooseOne(found));
+  const now = new Date();
+  const path = request.file ?? `underpass-diag-${now.toISOString().slice(0, 19).replaceAll(":", "-")}Z.zip`;
+  // Not after half a minute.
+  await assertWritable(path);
+  const { instances, unanswered } = await findInstances(instanceUrls(await metricsOf(request)), get);
+  const [instance] = instances;
+  if (instances.length > 1) {
+    io.stderr.write(chooseOne(instances));
     return 1;
   }
   io.stderr.write(
     instance === undefined
-      ? "No running tunnel was found (--metrics HOST:PORT says where one listens): collecting what can be had without.\n"
+      ? `No running tunnel was found on ${whereNone(unanswered)} (--metrics HOST:PORT says where one listens): collecting what can be had without.\n`
       : `Found tunnel ${instance.state.tunnelId} at ${instance.url}. This takes up to half a minute.\n`,
   );
   const settings = instance === undefined ? {} : await settingsOf(instance, get);
-  const now = new Date();
   const { entries, results } = await collectArchive({
     version: readVersion(),
     instance,
@@ -74,12 +88,37 @@ export async function diag(request: DiagRequest): Promise<number> {
     known: (text) => scrubber.scrub(text),
     without: flags.without,
   });
-  const path = request.file ?? `underpass-diag-${now.toISOString().slice(0, 19).replaceAll(":", "-")}Z.zip`;
-  // Its owner's alone, and never in the place of another file.
-  await writeFile(path, createZip(entries, now), { mode: 0o600, flag: "wx" });
+  await writeNew(path, createZip(entries, now));
   for (const result of results) io.stderr.write(`  ${describe(result)}\n`);
   io.stdout.write(`${path}\n`);
   return 0;
+}
+
+/** Tells what is wrong with the place before anything is collected for it. */
+async function assertWritable(path: string): Promise<void> {
+  try {
+    const directory = dirname(resolve(path));
+    if (!(await stat(directory)).isDirectory()) throw new Error(`${directory} is no directory`);
+    await access(directory, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new DiagFileError(path, error);
+  }
+  const found = await lstat(path).catch(() => undefined);
+  if (found !== undefined) throw new DiagFileError(path, new Error("there is something of that name already"));
+}
+
+/** Its owner's alone, never in the place of another file, and whole or not there. */
+async function writeNew(path: string, content: Uint8Array): Promise<void> {
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, "wx", 0o600);
+    await file.writeFile(content);
+    await file.close();
+  } catch (error) {
+    await file?.close().catch(() => {});
+    if (file !== undefined) await rm(path, { force: true });
+    throw new DiagFileError(path, error);
+  }
 }
 
 function describe({ error, file, job }: JobResult): string {

@@ -3,7 +3,13 @@ import { type Findings, readMetrics } from "../config/edge-settings.ts";
 import { ConfigError } from "../config/problem.ts";
 import type { MetricsConfig } from "../config/tunnel-config.ts";
 import { UnderpassError } from "../errors.ts";
-import { askReady, findInstances, type Instance, instanceUrls } from "../health/diagnostics/find-instance.ts";
+import {
+  askReady,
+  findInstances,
+  type Instance,
+  instanceUrls,
+  type Unanswered,
+} from "../health/diagnostics/find-instance.ts";
 import { httpGet } from "../health/diagnostics/http-get.ts";
 import type { Scrubber } from "../proxy/ingress/redact.ts";
 import type { CommandLine } from "./flags.ts";
@@ -21,11 +27,18 @@ const MAX_SHOWN = 1_000;
 
 /** No metrics server of a tunnel answers where one would be. */
 class NoInstanceError extends UnderpassError {
-  constructor(urls: readonly string[]) {
-    const [only] = urls;
-    const places = urls.length === 1 && only !== undefined ? only : "127.0.0.1, ports 20241 to 20245";
-    super("ERR_UNDERPASS_NO_INSTANCE", `no running tunnel answers on ${places}`);
+  constructor(where: string) {
+    super("ERR_UNDERPASS_NO_INSTANCE", `no running tunnel answers on ${where}`);
   }
+}
+
+/** Where no tunnel answered, and why, as far as that says something: that nobody listens on nine of ten ports does not. */
+export function whereNone(unanswered: readonly Unanswered[]): string {
+  const [only] = unanswered;
+  if (unanswered.length === 1 && only !== undefined) return `${only.url}: ${only.reason}`;
+  const hung = unanswered.filter(({ isSilent }) => isSilent).map(({ url }) => url);
+  const places = "127.0.0.1, ports 20241 to 20245";
+  return hung.length === 0 ? places : `${places}; ${hung.join(", ")} can be connected to, but does not answer`;
 }
 
 /** The metrics setting of the tunnel that is looked for: from the same flag, variable or file that it was started with. */
@@ -44,14 +57,16 @@ export async function ready(request: ReadyRequest): Promise<number> {
   const [only] = urls;
   // An old cloudflared has no /diag/tunnel, but where an address was given it is asked all the same.
   if (urls.length === 1 && only !== undefined) return (await isReady(only, io)) ? 0 : 1;
-  const found = await findInstances(urls, httpGet);
-  const [instance] = found;
-  if (instance === undefined) throw new NoInstanceError(urls);
-  if (found.length > 1) {
-    io.stderr.write(chooseOne(found));
+  const { instances, unanswered } = await findInstances(urls, httpGet);
+  const [instance] = instances;
+  if (instance === undefined) throw new NoInstanceError(whereNone(unanswered));
+  if (instances.length > 1) {
+    io.stderr.write(chooseOne(instances));
     return 1;
   }
-  return (await isReady(instance.url, io)) ? 0 : 1;
+  const hung = unanswered.filter(({ isSilent }) => isSilent);
+  for (const { reason, url } of hung) io.stderr.write(`underpass: ${url}: ${reason}\n`);
+  return (await isReady(instance.url, io)) && hung.length === 0 ? 0 : 1;
 }
 
 /** Several tunnels run, and only one can be meant. */
@@ -66,7 +81,7 @@ async function isReady(url: string, io: CliIo): Promise<boolean> {
     if (status === 200) return true;
     io.stderr.write(`underpass: ${url}/ready endpoint returned status code ${status}\n${shown(body)}\n`);
   } catch (error) {
-    io.stderr.write(`underpass: ${url}/ready: ${error instanceof Error ? error.message : String(error)}\n`);
+    throw new NoInstanceError(`${url}: ${error instanceof Error ? error.message : String(error)}`);
   }
   return false;
 }
@@ -79,7 +94,7 @@ function shown(body: string): string {
     .slice(0, MAX_SHOWN);
 }
 
-type Health = "ready" | "degraded" | "live";
+type Health = "ready" | "degraded" | "live" | "hung";
 
 /** What it says itself counts; a cloudflared has only its connections to tell. */
 function healthOf({ active, state, wanted }: Instance["state"]): Health {
@@ -92,23 +107,27 @@ const MEANING: Readonly<Record<Health, string>> = {
   ready: "all is well",
   degraded: "requests get through, but not all is well",
   live: "the process runs, but no connection is registered",
+  hung: "it can be connected to, but does not answer",
 };
 
 /** One line an instance on stdout, or `--json`. 0 where requests get through to each: ready, or degraded unless `--strict`. */
 export async function healthcheck(request: ReadyRequest): Promise<number> {
   const { io, line } = request;
   const urls = instanceUrls(await metricsOf(request));
-  const instances = await findInstances(urls, httpGet);
-  if (instances.length === 0) throw new NoInstanceError(urls);
+  const { instances, unanswered } = await findInstances(urls, httpGet);
   const rows = instances.map(({ state, url }) => ({ url, health: healthOf(state), ...state }));
-  if (line.switches.has("json")) io.stdout.write(`${JSON.stringify({ instances: rows }, null, 2)}\n`);
-  else {
+  const hung = unanswered.filter(({ isSilent }) => isSilent).map(({ url }) => ({ url, health: "hung" as const }));
+  const asJson = line.switches.has("json");
+  if (asJson) io.stdout.write(`${JSON.stringify({ instances: [...rows, ...hung] }, null, 2)}\n`);
+  if (instances.length === 0) throw new NoInstanceError(whereNone(unanswered));
+  if (!asJson) {
     for (const { active, health, reasons, url, wanted } of rows) {
       const count = wanted === undefined ? `${active} connections` : `${active} of ${wanted} connections`;
       const why = health === "ready" || reasons.length === 0 ? MEANING[health] : shown(reasons.join("; "));
       io.stdout.write(`${url}: ${health} (${count}): ${why}\n`);
     }
+    for (const { health, url } of hung) io.stdout.write(`${url}: ${health}: ${MEANING[health]}\n`);
   }
   const enough: readonly Health[] = line.switches.has("strict") ? ["ready"] : ["ready", "degraded"];
-  return rows.every(({ health }) => enough.includes(health)) ? 0 : 1;
+  return hung.length === 0 && rows.every(({ health }) => enough.includes(health)) ? 0 : 1;
 }

@@ -8,7 +8,7 @@ import { diag } from "../../src/cli/diag.ts";
 import { takeDiagFlags } from "../../src/cli/diag-flags.ts";
 import { main } from "../../src/cli/dispatch.ts";
 import { readCommandLine } from "../../src/cli/flags.ts";
-import type { HttpGet } from "../../src/health/diagnostics/http-get.ts";
+import { type HttpGet, NoAnswerError } from "../../src/health/diagnostics/http-get.ts";
 import { type MockEdge, startMockEdge } from "../../src/mock-edge/index.ts";
 import { Scrubber } from "../../src/proxy/ingress/redact.ts";
 import { makeCredentials } from "../config/make-credentials.ts";
@@ -227,8 +227,30 @@ describe("underpass diag", () => {
 
   it("never takes the place of another file", async () => {
     writeFileSync(join(directory, "mine.zip"), "mine");
-    await expect(collect(["--no-diag-network"], machine({}), "mine.zip")).rejects.toThrow("EEXIST");
+    const asked: string[] = [];
+    const get: HttpGet = (url) => {
+      asked.push(url);
+      return Promise.reject(new Error("refused"));
+    };
+    const refusal = (reason: string) => ({ code: "ERR_UNDERPASS_DIAG_FILE", message: expect.stringContaining(reason) });
+    await expect(collect([], get, "mine.zip")).rejects.toMatchObject(refusal("something of that name"));
+    await expect(collect([], get, ".")).rejects.toMatchObject(refusal("something of that name"));
+    await expect(collect([], get, "nowhere/mine.zip")).rejects.toMatchObject(refusal("ENOENT"));
+    await expect(collect([], get, "mine.zip/mine.zip")).rejects.toMatchObject(refusal("no directory"));
     expect(readFileSync(join(directory, "mine.zip"), "utf8")).toBe("mine");
+    // It is told before anything is collected.
+    expect(asked).toEqual([]);
+  });
+
+  it("tells what became of the one that was named", async () => {
+    const get: HttpGet = () => Promise.reject(new NoAnswerError("no answer within 3 s"));
+    const parts = ["logs", "metrics", "system", "runtime", "network"].map((part) => `--no-diag-${part}`);
+    const { io, status } = await collect([...parts, "--metrics", "127.0.0.1:2000"], get, "hung.zip");
+    expect(status).toBe(0);
+    expect(io.stderr.text).toContain("No running tunnel was found on http://127.0.0.1:2000: no answer within 3 s (");
+    const anywhere = await collect(parts, get, "hung-anywhere.zip");
+    expect(anywhere.io.stderr.text).toContain("http://127.0.0.1:20241, ");
+    expect(anywhere.io.stderr.text).toContain("can be connected to, but does not answer");
   });
 
   it("refuses what it does not know", async () => {

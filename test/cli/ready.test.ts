@@ -151,7 +151,33 @@ describe("underpass healthcheck", () => {
     const { port } = server.address() as AddressInfo;
     const { io, status } = await cli(["healthcheck", "--metrics", `127.0.0.1:${port}`]);
     expect(status).toBe(1);
-    expect(io.stderr.text).toContain(`no running tunnel answers on http://127.0.0.1:${port}\n`);
-    expect(io.stderr.text).toMatch(/What to do: start it; .*--metrics .*\(ERR_UNDERPASS_NO_INSTANCE\)/);
+    expect(io.stderr.text).toContain(
+      `no running tunnel answers on http://127.0.0.1:${port}: what answers there is no tunnel: the answer is another program's\n`,
+    );
+    expect(io.stderr.text).toMatch(/What to do: .*start it.*--metrics .*\(ERR_UNDERPASS_NO_INSTANCE\)/);
+  });
+
+  it("tells what keeps it from one that was named; programs get their JSON all the same", async () => {
+    const address = `127.0.0.1:${await freePort()}`;
+    for (const command of ["healthcheck", "ready"]) {
+      const { io, status } = await cli([command, "--metrics", address]);
+      expect([status, io.stderr.text]).toEqual([
+        1,
+        expect.stringMatching(/no running tunnel answers on .*ECONNREFUSED[^]*What to do: .*ERR_UNDERPASS_NO_INSTANCE/),
+      ]);
+    }
+    const { io, status } = await cli(["healthcheck", "--json", "--metrics", address]);
+    expect([status, JSON.parse(io.stdout.text)]).toEqual([1, { instances: [] }]);
+    expect(io.stderr.text).toContain("ERR_UNDERPASS_NO_INSTANCE");
+  });
+
+  it("tells of one that hangs", async () => {
+    const server = createTcpServer((socket) => socket.on("error", () => {}).resume()).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    closers.push(() => new Promise((resolve) => server.close(resolve)));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const { io, status } = await cli(["healthcheck", "--json", "--metrics", new URL(url).host]);
+    expect([status, JSON.parse(io.stdout.text)]).toEqual([1, { instances: [{ url, health: "hung" }] }]);
+    expect(io.stderr.text).toContain("no answer within 3 s");
   });
 });

@@ -10,7 +10,9 @@ const root = resolve(import.meta.dirname, "../..");
 const INTERNAL: readonly string[] = [
   "UsageError",
   "NotYetError",
+  "DiagFileError",
   "NoInstanceError",
+  "OutputError",
   "ServiceError",
   "ApiError",
   "OriginCertError",

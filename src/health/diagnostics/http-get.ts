@@ -9,7 +9,10 @@ export interface HttpAnswer {
   readonly body: string;
 }
 
-/** Rejects when no whole answer came in time. */
+/** No whole answer came in time. */
+export class NoAnswerError extends Error {}
+
+/** Rejects where there is no answer, in time with NoAnswerError. */
 export type HttpGet = (url: string, timeoutMs: number) => Promise<HttpAnswer>;
 
 export const httpGet: HttpGet = (url, timeoutMs) =>
@@ -33,6 +36,6 @@ export const httpGet: HttpGet = (url, timeoutMs) =>
       request.destroy();
       reject(error);
     };
-    const timer = setTimeout(() => fail(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
+    const timer = setTimeout(() => fail(new NoAnswerError(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
     request.on("error", fail);
   });

@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { findInstances, instanceUrls } from "../../../src/health/diagnostics/find-instance.ts";
-import { type HttpGet, httpGet } from "../../../src/health/diagnostics/http-get.ts";
+import { type HttpGet, httpGet, NoAnswerError } from "../../../src/health/diagnostics/http-get.ts";
 
 const closers: (() => void)[] = [];
 afterEach(() => {
@@ -55,8 +55,13 @@ describe("the tunnels of this machine", () => {
       const body = answers[url];
       return body === undefined ? Promise.reject(new Error("refused")) : Promise.resolve({ status: 200, body });
     };
-    const found = await findInstances(instanceUrls(undefined), get);
-    expect(found.map(({ url }) => url)).toEqual(["http://127.0.0.1:20241", "http://127.0.0.1:20243"]);
+    const { instances, unanswered } = await findInstances(instanceUrls(undefined), get);
+    expect(instances.map(({ url }) => url)).toEqual(["http://127.0.0.1:20241", "http://127.0.0.1:20243"]);
+    expect(unanswered).toHaveLength(7);
+    expect(unanswered.find(({ url }) => url === "http://127.0.0.1:20242")).toMatchObject({
+      reason: expect.stringContaining("another program's"),
+      isSilent: false,
+    });
   });
 });
 
@@ -64,6 +69,7 @@ describe("a GET of a metrics server", () => {
   it("ends when no answer comes, and when it never ends", async () => {
     const silent = await serve(() => {});
     await expect(httpGet(silent, 50)).rejects.toThrow("no answer within 0.05 s");
+    await expect(httpGet(silent, 50)).rejects.toBeInstanceOf(NoAnswerError);
     const slow = await serve((_request, response) => response.write("x"));
     await expect(httpGet(slow, 50)).rejects.toThrow("no answer within 0.05 s");
     const block = Buffer.alloc(1024 * 1024);
