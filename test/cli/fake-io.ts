@@ -52,7 +52,7 @@ export class TextSink extends Writable {
   text = "";
   isTTY = false;
 
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error) => void): void {
     this.text += chunk.toString("utf8");
     this.emit("said");
     done();

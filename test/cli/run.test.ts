@@ -175,14 +175,16 @@ describe("a quick tunnel", () => {
   });
 
   it("goes on when nobody reads stdout", async () => {
-    const { status } = await cli(["--url", "3000"], {}, (tunnel, io) => {
-      io.stdout.destroy(new Error("EPIPE"));
+    const { io, status } = await cli(["--url", "3000"], {}, (tunnel, io) => {
+      io.stdout._write = (_chunk, _encoding, done) => done(Object.assign(new Error("EPIPE"), { code: "EPIPE" }));
+      tunnel.emit("url", "https://a.example.com");
       setImmediate(() => {
-        tunnel.emit("url", "https://a.example.com");
+        tunnel.emit("url", "https://b.example.com");
         tunnel.finish();
       });
     });
     expect(status).toBe(0);
+    expect(io.stderr.text).toContain("https://b.example.com");
   });
 });
 
