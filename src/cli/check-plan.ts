@@ -12,13 +12,15 @@ import {
   readProtocol,
   readRegion,
 } from "../config/edge-settings.ts";
+import { CredentialsError } from "../config/credentials.ts";
 import { readEnvironment } from "../config/environment.ts";
 import { findCredentialsOf, findTokenSource, UsageError } from "../config/identity.ts";
 import { namesService } from "../config/ingress.ts";
 import type { Environment } from "../config/interpolate.ts";
 import { MergedSettings } from "../config/merged.ts";
 import { ConfigError, formatProblem } from "../config/problem.ts";
-import type { TunnelConfig, TunnelCredentials } from "../config/tunnel-config.ts";
+import { Secret } from "../config/secret.ts";
+import type { TunnelConfig, TunnelCredentials, TunnelIdentity } from "../config/tunnel-config.ts";
 import { remedyOf } from "../error-catalogue.ts";
 import { UnderpassError } from "../errors.ts";
 import { originsOf } from "../health/diagnostics/checks/origin-checks.ts";
@@ -41,6 +43,18 @@ export interface CheckInput {
   /** What is known without the network: of the configuration and the token. */
   readonly rows: readonly CheckResult[];
 }
+
+/** Where the token is what is wrong: rules and origins don't depend on it. */
+const STAND_IN: TunnelIdentity = {
+  mode: "named",
+  credentials: {
+    accountTag: "",
+    tunnelSecret: new Secret(new Uint8Array(32)),
+    tunnelId: "00000000-0000-0000-0000-000000000000",
+    endpoint: undefined,
+  },
+  hostname: undefined,
+};
 
 type EdgeSettings = Omit<TunnelConfig, "identity" | "ingress">;
 
@@ -146,8 +160,8 @@ function readToken(settings: MergedSettings, io: CliIo): Token {
   } catch (error) {
     if (!(error instanceof UnderpassError)) throw error;
     const details = messageOf(error).replace(`${where}: `, "");
-    const action =
-      "copy the token again from the dashboard, all of it; underpass run --token-file FILE reads it from a file";
+    const isBroken = error instanceof CredentialsError;
+    const action = isBroken ? remedyOf(error) : `let ${where} name a file that is there, and that you may read`;
     const row = { ...knownRow(head, { status: "failed", details, action }), code: error.code };
     return { row, credentials: undefined, isNamed: true, problem: error.message };
   }
@@ -172,7 +186,8 @@ async function readConfig(
     return undefined;
   }
   try {
-    const { plan } = await loadPlan({ ...request, run: token.isNamed }, io, scrubber);
+    const standIn = token.problem === undefined ? undefined : STAND_IN;
+    const { plan } = await loadPlan({ ...request, run: token.isNamed, standIn }, io, scrubber);
     rows.push(knownRow(head, { status: "ok", details: `valid; a ${plan.config.identity.mode} tunnel` }));
     for (const details of plan.warnings.slice(0, MAX_WARNINGS)) {
       rows.push(knownRow({ ...head, id: "configuration.warning" }, { status: "warning", details }));

@@ -23,7 +23,13 @@ export async function check(request: CheckRequest): Promise<number> {
   const { io, line, scrubber } = request;
   const report = await checkAll(request);
   const asJson = line.switches.has("json");
-  io.stdout.write(scrubber.scrub(asJson ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report)));
+  io.stdout.write(
+    scrubber.scrub(
+      asJson
+        ? `${JSON.stringify({ ...report, suggestedProtocol: report.suggestedProtocol ?? null }, null, 2)}\n`
+        : renderReport(report),
+    ),
+  );
   return report.ok ? 0 : 1;
 }
 

@@ -262,9 +262,13 @@ async function report(error: unknown, args: readonly string[], io: CliIo, scrubb
     return 1;
   }
   if (error instanceof UsageError) {
-    const [command = "run"] = readCommandLine(args, scrubber).words;
+    const [command = "run", second = ""] = readCommandLine(args, scrubber).words;
     const isTunnel = command === "tunnel";
-    const help = isTunnel ? "tunnel run" : command === "service" ? "service" : "run";
+    const help = isTunnel
+      ? `tunnel ${["ingress", "diag", "ready"].includes(second) ? second : "run"}`
+      : COMMANDS.includes(command)
+        ? command
+        : "run";
     print(`underpass: ${error.message}\nSee 'underpass ${help} --help'.\n`);
     return isTunnel ? USAGE_STATUS : 1;
   }

@@ -24,6 +24,8 @@ export interface LoadRequest {
   readonly tunnelRef: string | undefined;
   /** A configuration file given as argument, as `config check` takes it. */
   readonly configPath?: string | undefined;
+  /** In place of a tunnel whose credentials can't be read. */
+  readonly standIn?: TunnelIdentity | undefined;
   /** Ends the wait for a pipe that something is read from. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -122,11 +124,11 @@ async function readPlan(
   io: CliIo,
   scrubber: Scrubber,
 ): Promise<Loaded> {
-  const { style, run, tunnelRef } = request;
+  const { style, run, standIn, tunnelRef } = request;
   const settings = await readSettings(request, environment, io, scrubber);
   const problems: ConfigProblem[] = [];
   const log = collect(problems, () => readLogSettings(settings, style, io));
-  const plan = collect(problems, () => planTunnel({ style, run, tunnelRef, settings, env: io.env }));
+  const plan = collect(problems, () => planTunnel({ style, run, standIn, tunnelRef, settings, env: io.env }));
   if (log === undefined || plan === undefined || misread.length > 0) {
     // What would only be a warning is told too: who corrects a file wants to do so once.
     throw new ConfigError([...problems, ...(settings.file?.warnings ?? [])]);

@@ -49,6 +49,8 @@ export interface Http2DialOptions {
   readonly bindAddress?: string;
   readonly proxy?: EdgeProxy;
   readonly signal: AbortSignal;
+  /** For TCP, and again for the handshake. Default as cloudflared, 15,000. */
+  readonly timeoutMs?: number;
   readonly budget: MemoryBudget;
   /** Announced SETTINGS_MAX_CONCURRENT_STREAMS; default as cloudflared, 2^32-1. */
   readonly maxConcurrentStreams?: number;
@@ -329,6 +331,7 @@ export async function dialHttp2(options: Http2DialOptions): Promise<EdgeConnecti
     signal: options.signal,
     ...(options.bindAddress === undefined ? {} : { bindAddress: options.bindAddress }),
     ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
+    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     onread: {
       buffer,
       callback: (length, view) => {

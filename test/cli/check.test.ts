@@ -89,9 +89,36 @@ describe("underpass check", () => {
     });
     expect(status).toBe(1);
     expect(rowsOf(report, "Token")).toEqual([["failed", "TUNNEL_TOKEN", expect.stringContaining("cut off")]]);
-    expect(rowsOf(report, "Configuration")).toEqual([]);
+    expect(rowsOf(report, "Configuration")).toEqual([["ok", expect.any(String), "valid; a named tunnel"]]);
+    expect(rowsOf(report, "Origin")).toEqual([["failed", "http://127.0.0.1:1", expect.any(String)]]);
     expect(rowsOf(report, "TCP")[0]?.[0]).toBe("ok");
     expect(text).not.toContain(made.token.slice(0, 20));
+  });
+
+  it("looks at the rules and their origins whatever is wrong with the credentials, and says what that is", async () => {
+    const url = `http://127.0.0.1:${(origin.address() as AddressInfo).port}`;
+    const path = write(
+      "orphan.yml",
+      `tunnel: 11111111-2222-4333-8444-555555555555\ncredentials-file: /nonexistent.json\ningress:\n  - service: ${url}\n`,
+    );
+    for (const args of [
+      ["--config", path],
+      ["--token-file", "/nonexistent", "--url", url],
+    ]) {
+      const { report } = await check(args);
+      const [token] = report.checks.filter(({ component }) => component === "Token");
+      expect(token).toMatchObject({ status: "failed", action: expect.stringContaining("a file that is there") });
+      expect(rowsOf(report, "Configuration").map(([state]) => state)).toEqual(["ok"]);
+      expect(rowsOf(report, "Origin")).toEqual([["ok", url, "answers HEAD / with 200"]]);
+    }
+  });
+
+  it("has every key where nothing works, and speaks of the port that was given", async () => {
+    const { io } = await cli(["check", "--json", ...reach.slice(2), "--edge", "127.0.0.1:1"]);
+    const report = JSON.parse(io.stdout.text) as CheckReport;
+    expect(report).toMatchObject({ ok: false, suggestedProtocol: null });
+    const actionOf = (id: string) => report.checks.find((row) => row.id === id)?.action;
+    expect(actionOf("tcp.edge1.ipv4")).toBe("open outgoing TCP port 1 in the firewall");
   });
 
   it("tells each problem of a configuration, and uses what of it is right", async () => {

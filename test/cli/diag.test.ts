@@ -255,7 +255,8 @@ describe("underpass diag", () => {
 
   it("refuses what it does not know", async () => {
     for (const [args, words] of [
-      [["diag", "a", "b"], "one argument at most"],
+      [["diag", "a", "b"], "one argument at most: the file to write\nSee 'underpass diag --help'.\n"],
+      [["healthcheck", "now"], "takes no argument\nSee 'underpass healthcheck --help'.\n"],
       [["diag", "--diag-container-id"], "--diag-container-id: found nothing"],
       [["diag", "--diag-pod-id", "-v"], "the name or id"],
       [["diag", "--no-diag-logs=x"], "true or false"],

@@ -11,6 +11,7 @@ const LOOKUP_MS = 5_000;
 
 const ADVICE =
   "check the resolver of this machine: it must answer SRV and A queries for argotunnel.com (a filter or a captive portal may not)";
+const ADVICE_ON_ENTRY = "correct the entry of edge, or let this machine's resolver know its name";
 const ONLY_FALLBACK = "a tunnel finds the edge by DNS over TLS; mend the resolver of this machine all the same";
 
 /** Where connections of one region go. */
@@ -31,9 +32,9 @@ export interface Discovery {
 }
 
 export async function checkDns(plan: CheckPlan, peers: CheckPeers): Promise<Discovery> {
-  if (plan.edge.length > 0) return lookUpAll(staticTargets(plan.edge), peers);
+  if (plan.edge.length > 0) return lookUpAll(staticTargets(plan.edge), peers, ADVICE_ON_ENTRY);
   const found = await checkService(plan.region, peers);
-  const hosts = await lookUpAll(found.targets, peers);
+  const hosts = await lookUpAll(found.targets, peers, ADVICE);
   return { rows: [...found.rows, ...hosts.rows], targets: hosts.targets };
 }
 
@@ -89,8 +90,8 @@ function judgeService(system: CheckResult, overTls: CheckResult): CheckResult[] 
   return [{ ...system, status: "warning", action: ONLY_FALLBACK }, overTls];
 }
 
-async function lookUpAll(targets: readonly Target[], peers: CheckPeers): Promise<Discovery> {
-  const found = await Promise.all(targets.map((target) => lookUp(target, peers)));
+async function lookUpAll(targets: readonly Target[], peers: CheckPeers, advice: string): Promise<Discovery> {
+  const found = await Promise.all(targets.map((target) => lookUp(target, peers, advice)));
   return {
     rows: found.flatMap(({ row }) => (row === undefined ? [] : [row])),
     targets: found.map(({ target }) => target),
@@ -100,6 +101,7 @@ async function lookUpAll(targets: readonly Target[], peers: CheckPeers): Promise
 async function lookUp(
   target: Target,
   peers: CheckPeers,
+  advice: string,
 ): Promise<{ row: CheckResult | undefined; target: FoundTarget }> {
   const { host, name, port } = target;
   let addresses: readonly EdgeAddress[] = [];
@@ -122,11 +124,11 @@ async function lookUp(
       return { status: "warning", details: `${messageOf(error)}; DNS over TLS has it`, action: ONLY_FALLBACK };
     }
     const count = (version: 4 | 6): number => addresses.filter((address) => address.family === version).length;
-    if (addresses.length === 0) return { status: "failed", details: "has no address", action: ADVICE };
+    if (addresses.length === 0) return { status: "failed", details: "has no address", action: advice };
     return { status: "ok", details: `${count(4)} IPv4, ${count(6)} IPv6 addresses` };
   });
   return {
-    row: row.status === "failed" ? { ...row, action: row.action ?? ADVICE } : row,
+    row: row.status === "failed" ? { ...row, action: row.action ?? advice } : row,
     target: { ...target, addresses },
   };
 }

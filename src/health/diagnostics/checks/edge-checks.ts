@@ -2,15 +2,17 @@
 import { DialError } from "../../../edge/errors.ts";
 import type { EdgeAddress } from "../../../types.ts";
 import type { FoundTarget } from "./dns-checks.ts";
-import { checkRow, knownRow, LateError, within } from "./row.ts";
+import { checkRow, failedOutcome, knownRow, LateError, within } from "./row.ts";
 import type { CheckPeers, CheckPlan, CheckResult, Outcome } from "./types.ts";
 
 /** For one address; a handshake over the slowest satellite takes two seconds. */
-const DIAL_MS = 5_000;
+export const DIAL_MS = 5_000;
 /** What a dial that does not keep to its time gets beyond it. */
 const SLACK_MS = 500;
 /** A second address, where the first one fails, tells a broken address from a broken network. */
 const ADDRESSES = 2;
+
+const EDGE_PORT = 7844;
 
 type Transport = "tcp" | "udp";
 
@@ -116,7 +118,13 @@ async function dialOne(
   if (first?.family === 6 && NO_ROUTE.has(systemCode(failure))) {
     return { status: "skipped", details: "this machine has no route for IPv6" };
   }
-  throw failure;
+  return onPort(failedOutcome(failure), first?.port ?? EDGE_PORT);
+}
+
+/** The catalogue's remedies name the edge's usual port, and this very command. */
+function onPort(outcome: Outcome, port: number): Outcome {
+  const action = outcome.action?.replaceAll(String(EDGE_PORT), String(port)).replace(/; see underpass check$/, "");
+  return { ...outcome, action };
 }
 
 /** The limit's own error says nothing of where it was spent. */

@@ -14,6 +14,7 @@ import type { Environment, OriginProxy } from "../../../proxy/environment-proxy.
 import { hostPort } from "../../../proxy/origin-target.ts";
 import { ProxyTunnel } from "../../../proxy/proxy-tunnel.ts";
 import type { EdgeAddress, EdgeConnection, Logger } from "../../../types.ts";
+import { DIAL_MS } from "./edge-checks.ts";
 import { knockAtOrigin } from "./knock.ts";
 import type { CheckPeers, HostAddress, WebAnswer } from "./types.ts";
 
@@ -43,7 +44,16 @@ export function networkPeers(options: NetworkOptions): CheckPeers {
   };
   const dialBy = async (proxy: EdgeProxy | undefined, address: EdgeAddress, signal: AbortSignal): Promise<string> => {
     const tls = createEdgeTls({ cacert, postQuantum }, env);
-    await hangUp(await dialHttp2({ ...common, ...(proxy === undefined ? {} : { proxy }), address, signal, tls }));
+    await hangUp(
+      await dialHttp2({
+        ...common,
+        ...(proxy === undefined ? {} : { proxy }),
+        address,
+        signal,
+        timeoutMs: DIAL_MS,
+        tls,
+      }),
+    );
     return "TLS verified for h2.cftunnel.com";
   };
   return {

@@ -21,14 +21,12 @@ export async function checkRow(
 ): Promise<CheckResult> {
   const started = performance.now();
   let outcome: Outcome;
-  let code: string | undefined;
   try {
     outcome = await within(limitMs, undefined, look);
   } catch (error) {
-    outcome = { status: "failed", details: messageOf(error), action: remedyOf(error) };
-    code = error instanceof UnderpassError ? error.code : undefined;
+    outcome = failedOutcome(error);
   }
-  const { action, details, status } = outcome;
+  const { action, code, details, status } = outcome;
   return {
     ...head,
     status,
@@ -37,6 +35,12 @@ export async function checkRow(
     code,
     milliseconds: Math.round(performance.now() - started),
   };
+}
+
+/** With the catalogue's remedy. */
+export function failedOutcome(error: unknown): Outcome {
+  const code = error instanceof UnderpassError ? error.code : undefined;
+  return { status: "failed", details: messageOf(error), action: remedyOf(error), code };
 }
 
 /** The time was up. */

@@ -42,6 +42,8 @@ export interface Outcome {
   readonly status: CheckStatus;
   readonly details: string;
   readonly action?: string | undefined;
+  /** Stable code of the error. */
+  readonly code?: string | undefined;
 }
 
 /** An answer of a web server. Times as `Date.now()` has them. */
@@ -60,7 +62,7 @@ export interface CheckPeers {
   srv(name: string, signal: AbortSignal): Promise<readonly SrvRecord[]>;
   srvOverTls(name: string, signal: AbortSignal): Promise<readonly SrvRecord[]>;
   addressesOverTls(host: string, signal: AbortSignal): Promise<readonly HostAddress[]>;
-  /** TCP and TLS as the HTTP/2 transport has them, verified; resolves with what was agreed on. */
+  /** TCP and TLS as the HTTP/2 transport has them, each in DIAL_MS, verified; resolves with what was agreed on. */
   dialTcp(address: EdgeAddress, signal: AbortSignal): Promise<string>;
   /** The same through the proxy that HTTPS_PROXY names, as a tunnel does where there is no direct way; undefined where none is. */
   dialByEnvironment(address: EdgeAddress): ((signal: AbortSignal) => Promise<string>) | undefined;

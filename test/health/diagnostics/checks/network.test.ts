@@ -109,6 +109,19 @@ describe("over the real network, against the mock edge", () => {
     expect(find(report.checks, "tcp.edge1.ipv4").code).toBe("ERR_UNDERPASS_EDGE_HANDSHAKE");
   });
 
+  it("what takes the connection and does not speak TLS is told from what does not answer", async () => {
+    const port = await tcp(() => {});
+    const report = await runChecks(
+      plan({ edge: [`127.0.0.1:${port}`], protocol: "http2", api: new URL("http://127.0.0.1:1") }),
+      network(),
+    );
+    expect(find(report.checks, "tcp.edge1.ipv4")).toMatchObject({
+      code: "ERR_UNDERPASS_EDGE_HANDSHAKE",
+      details: expect.stringContaining("TLS handshake failed"),
+      action: expect.stringContaining(`let port ${port} through`),
+    });
+  });
+
   it("nothing that listens is told as such", async () => {
     const port = await tcp(() => {});
     await closers.pop()?.();

@@ -180,6 +180,15 @@ describe("IPv6", () => {
 });
 
 describe("DNS", () => {
+  it("that does not know the name of an edge entry is not asked to know others", async () => {
+    const unknown = peers({ addresses: failing("ENOTFOUND"), addressesOverTls: failing("ENOTFOUND") });
+    const report = await runChecks(plan({ edge: ["edge.test:1"] }), unknown);
+    expect(find(report.checks, "dns.edge1")).toMatchObject({
+      status: "failed",
+      action: expect.stringContaining("correct the entry of edge"),
+    });
+  });
+
   it("over TLS is not needed where the system's works", async () => {
     const report = await runChecks(plan(), peers({ srvOverTls: failing("blocked") }));
     expect(find(report.checks, "dns.over-tls")).toMatchObject({ status: "skipped", action: undefined });
