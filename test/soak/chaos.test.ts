@@ -20,8 +20,8 @@ it.skipIf(process.platform !== "linux")(
     console.log(`${describeOutcome(outcome)}\n${describeSteadiness(steadiness)}`);
     expect(outcome.violations).toEqual([]);
     expect(outcome.served).toBeGreaterThan(outcome.requests / 3);
-    // No fault lasts longer than 14 s, and no wait after it than 32 s.
-    expect(outcome.longestOutageMs).toBeLessThan(60_000);
+    // No fault lasts longer than 14 s, and no wait after many of them than five minutes.
+    expect(outcome.longestOutageMs).toBeLessThan(320_000);
     expect(outcome.lostOnTheWay).toBeLessThan(outcome.requests / 100);
     expect(outcome.after.descriptors).toBeLessThanOrEqual(outcome.before.descriptors);
     expect(outcome.after.heapBytes - outcome.before.heapBytes).toBeLessThan(32 * MIB);
