@@ -7,6 +7,7 @@ import { askAccessToken } from "./access-token.ts";
 import type { CliIo } from "./io.ts";
 import { waitingOf } from "./load.ts";
 import { parseOwnFlags } from "./own-flags.ts";
+import { untilSignal } from "./until-signal.ts";
 
 const FLAGS = {
   resource: { type: "string" },
@@ -44,18 +45,11 @@ export async function management(args: readonly string[], io: CliIo, scrubber: S
     problems.push(wrongValue("--api-url", apiUrl, "a URL such as https://api.cloudflare.com/client/v4"));
   }
   if (problems.length > 0 || resource === undefined || tunnelId === undefined) throw new ConfigError(problems);
-  const stop = new AbortController();
-  const release = io.onSignal(() => stop.abort());
-  try {
+  return await untilSignal(io, async (signal) => {
     const originCert = values.origincert || io.env["TUNNEL_ORIGIN_CERT"] || undefined;
     const plan = { apiUrl, originCert, tunnelId, resource, instead: "" };
-    const token = await askAccessToken(plan, io.env, waitingOf(io, scrubber, stop.signal));
+    const token = await askAccessToken(plan, io.env, waitingOf(io, scrubber, signal));
     io.stdout.write(`${JSON.stringify({ token })}\n`);
     return 0;
-  } catch (error) {
-    if (stop.signal.aborted) return 0;
-    throw error;
-  } finally {
-    release();
-  }
+  });
 }

@@ -14,6 +14,7 @@ import type { CliIo } from "./io.ts";
 import { waitingOf } from "./load.ts";
 import { readTailFlags, TAIL_HELP, type TailPlan } from "./tail-flags.ts";
 import { dialTail, TailEndedError, TailRefusedError } from "./tail-socket.ts";
+import { untilSignal } from "./until-signal.ts";
 
 /** FedRAMP has a host name of its own, which the token's issuer tells. */
 const FEDRAMP = { issuer: "fed-tunnelstore", host: "management.fed.argotunnel.com" };
@@ -30,10 +31,8 @@ export async function tail(args: readonly string[], io: CliIo, scrubber: Scrubbe
     return 0;
   }
   if (plan.token !== undefined) scrubber.add(plan.token);
-  const stop = new AbortController();
-  const release = io.onSignal(() => stop.abort());
-  try {
-    const waiting = waitingOf(io, scrubber, stop.signal);
+  return await untilSignal(io, async (signal) => {
+    const waiting = waitingOf(io, scrubber, signal);
     const token = plan.command === "tail" && plan.token !== undefined ? plan.token : await askToken(plan, io, waiting);
     if (plan.command === "token") {
       io.stdout.write(`${JSON.stringify({ token })}\n`);
@@ -48,16 +47,11 @@ export async function tail(args: readonly string[], io: CliIo, scrubber: Scrubbe
       },
       ca: trustAnchors({ ...io.env }, waiting.tell),
       env: io.env,
-      signal: stop.signal,
+      signal,
     });
-    await follow(ws, plan, io, stop.signal);
+    await follow(ws, plan, io, signal);
     return 0;
-  } catch (error) {
-    if (stop.signal.aborted) return 0;
-    throw error;
-  } finally {
-    release();
-  }
+  });
 }
 
 async function askToken(plan: TailPlan, io: CliIo, waiting: Waiting): Promise<string> {
