@@ -74,6 +74,7 @@ export async function diag(request: DiagRequest): Promise<number> {
   const { entries, results } = await collectArchive({
     version: readVersion(),
     instance,
+    missingAt: whereNone(unanswered),
     get,
     run: request.run ?? runProgram,
     environment: io.env,

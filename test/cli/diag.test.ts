@@ -178,10 +178,10 @@ describe("underpass diag", () => {
     const { files, io, status } = await collect([], machine({}), "none.zip");
     expect(status).toBe(0);
     expect(io.stderr.text).toContain("No running tunnel was found");
-    expect(io.stderr.text).toContain("metrics: not collected (no tunnel runs)");
+    expect(io.stderr.text).toContain("metrics: not collected (no tunnel answers on 127.0.0.1, ports 20241 to 20245)");
     expect([...files.keys()]).toEqual(["systeminformation.json", "network.json", "prechecks.json", "task-result.json"]);
     expect(JSON.parse(files.get("task-result.json") ?? "")).toMatchObject({
-      "tunnel state": { result: "failure", error: "no tunnel runs" },
+      "tunnel state": { result: "failure", error: expect.stringContaining("no tunnel answers on") },
       "system information": { result: "success" },
       "log information": { result: "failure", error: expect.stringContaining("--logfile") },
     });
@@ -245,8 +245,9 @@ describe("underpass diag", () => {
   it("tells what became of the one that was named", async () => {
     const get: HttpGet = () => Promise.reject(new NoAnswerError("no answer within 3 s"));
     const parts = ["logs", "metrics", "system", "runtime", "network"].map((part) => `--no-diag-${part}`);
-    const { io, status } = await collect([...parts, "--metrics", "127.0.0.1:2000"], get, "hung.zip");
+    const { files, io, status } = await collect([...parts, "--metrics", "127.0.0.1:2000"], get, "hung.zip");
     expect(status).toBe(0);
+    expect(files.get("task-result.json")).toContain("no tunnel answers on http://127.0.0.1:2000: no answer within 3 s");
     expect(io.stderr.text).toContain("No running tunnel was found on http://127.0.0.1:2000: no answer within 3 s (");
     const anywhere = await collect(parts, get, "hung-anywhere.zip");
     expect(anywhere.io.stderr.text).toContain("http://127.0.0.1:20241, ");

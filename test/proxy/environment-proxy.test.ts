@@ -249,7 +249,11 @@ describe("an https:// origin by a proxy", () => {
     ],
     ["closes", (socket) => socket.end(), /by closing the connection/],
     ["speaks another protocol", (socket) => socket.write("SSH-2.0\r\n\r\n"), /in another protocol/],
-    ["never ends its head", (socket) => socket.write("x".repeat(17_000)), /a head that does not end/],
+    [
+      "never ends its head",
+      (socket) => socket.write(`HTTP/1.1 200 OK\r\nX: ${"x".repeat(17_000)}`),
+      /a head that does not end/,
+    ],
   ])("fails where the proxy %s", async (_what, act, message) => {
     const proxy = await cleanup.raw((connection) => void connection.head().then(() => act(connection.socket)));
     const harness = start("https", proxy.server, secure());

@@ -17,6 +17,8 @@ export interface ArchiveOptions {
   readonly version: string;
   /** Undefined where none runs: then what can be had without it. */
   readonly instance: Instance | undefined;
+  /** Where none was found, and what was found instead. */
+  readonly missingAt: string;
   readonly get: HttpGet;
   readonly run: RunProgram;
   readonly logs: LogSource;
@@ -102,7 +104,7 @@ function jobsOf(options: ArchiveOptions): readonly Job[] {
     collect,
   });
   const page = (path: string) => async (): Promise<string> => {
-    if (instance === undefined) throw new Error("no tunnel runs");
+    if (instance === undefined) throw new Error(`no tunnel answers on ${options.missingAt}`);
     const { body, status } = await options.get(`${instance.url}${path}`, COLLECT_MS);
     if (status !== 200) throw new Error(`${path} answered with status ${status}`);
     return body;
