@@ -1,6 +1,6 @@
 /** The long forms of the proxy's tests: gigabytes through a slow reader within bounded memory, and many more hostile answers. */
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { FakeStream, httpRequest } from "../proxy/fake-stream.ts";
@@ -25,10 +25,9 @@ class CountingStream extends FakeStream {
   }
 }
 
-/** An origin in a thread of its own: GET answers with a gigabyte, POST with the number of bytes that came. */
+/** An origin in a process of its own, whose memory is its own, too: GET answers with a gigabyte, POST with the number of bytes that came. */
 async function gigabyteOrigin(): Promise<URL> {
   const script = `
-    const { parentPort } = require("node:worker_threads");
     const chunk = Buffer.alloc(65536, "g");
     require("node:http").createServer((request, response) => {
       let received = 0;
@@ -46,10 +45,11 @@ async function gigabyteOrigin(): Promise<URL> {
         };
         pump();
       });
-    }).listen(0, "127.0.0.1", function () { parentPort.postMessage(this.address().port); });`;
-  const worker = cleanup.add(new Worker(script, { eval: true }), (each) => each.terminate());
-  const [port]: unknown[] = await once(worker, "message");
-  return new URL(`http://127.0.0.1:${String(port)}`);
+    }).listen(0, "127.0.0.1", function () { console.log(this.address().port); });`;
+  const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  cleanup.add(child, (each) => each.kill("SIGKILL"));
+  const [port] = (await once(child.stdout, "data")) as [Buffer];
+  return new URL(`http://127.0.0.1:${port.toString().trim()}`);
 }
 
 describe("a gigabyte", () => {
