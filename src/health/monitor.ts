@@ -134,10 +134,12 @@ export class HealthMonitor {
     const began = performance.now();
     const looking = probeOrigins?.(this.#abort.signal);
     const url = this.#options.probeUrl();
-    const probe = isRegistered() ? await this.#probe() : undefined;
-    const milliseconds = performance.now() - began;
+    let asked = await this.#ask();
     const origins = (await looking) ?? [];
+    // Where connections have come meanwhile nothing is known of the hostname without a look.
+    asked ??= await this.#ask();
     if (this.#abort.signal.aborted) return;
+    const probe = asked?.answer;
     // Looked at again: the probe takes its time.
     const registered = isRegistered();
     const problems = origins.map(({ problem }) => problem).filter((problem) => problem !== undefined);
@@ -145,7 +147,12 @@ export class HealthMonitor {
     const awaitsRestart = this.#restartTimer !== undefined;
     const probes: ProbeResult[] = [{ probe: "registration", target: "", ok: registered, milliseconds: undefined }];
     if (probe !== undefined && url !== undefined) {
-      probes.push({ probe: "public_hostname", target: url.host, ok: isSuccess(probe), milliseconds });
+      probes.push({
+        probe: "public_hostname",
+        target: url.host,
+        ok: isSuccess(probe),
+        milliseconds: asked?.milliseconds,
+      });
     }
     for (const origin of origins) {
       const { milliseconds: took, problem } = origin;
@@ -182,6 +189,13 @@ export class HealthMonitor {
     const ready = isSuccess(probe);
     if (ready) this.#options.onReady();
     return ready;
+  }
+
+  /** Undefined where there is no way, or nobody to ask. */
+  async #ask(): Promise<{ readonly answer: ProbeAnswer; readonly milliseconds: number } | undefined> {
+    const since = performance.now();
+    const answer = this.#options.isRegistered() ? await this.#probe() : undefined;
+    return answer && { answer, milliseconds: performance.now() - since };
   }
 
   async #probe(): Promise<ProbeAnswer | undefined> {

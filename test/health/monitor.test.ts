@@ -115,6 +115,18 @@ describe("the health check", () => {
     expect(verdicts).toEqual(["healthy", "failed"]);
   });
 
+  it("asks for it where connections have come while origins were looked at", async () => {
+    url = new URL("https://a.trycloudflare.com/");
+    registered = false;
+    probe.mockImplementation(() => Promise.resolve({ status: 530, body: "" }));
+    start({ probeOrigins: () => new Promise((resolve) => setTimeout(() => resolve([]), 5_000)) });
+    await advance(31_000);
+    registered = true;
+    await advance(5_000);
+    expect(probe).toHaveBeenCalledOnce();
+    expect(verdicts).toEqual(["failed"]);
+  });
+
   it("restarts after max_failures, by the ladder, until a success", async () => {
     url = new URL("https://agent.example.com/");
     probe.mockImplementation(() => Promise.resolve({ status: 530, body: "error code: 1033" }));
