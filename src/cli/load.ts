@@ -9,6 +9,7 @@ import type { Waiting } from "../config/pipe.ts";
 import { type Plan, planTunnel } from "../config/plan.ts";
 import { collect, ConfigError, type ConfigProblem } from "../config/problem.ts";
 import { awaitSecret } from "../config/secret-file.ts";
+import { certFileProblem } from "../edge/roots.ts";
 import { looksSecret, type Scrubber } from "../proxy/ingress/redact.ts";
 import { findSetting, type SettingLayer } from "../config/settings.ts";
 import type { TunnelIdentity } from "../config/tunnel-config.ts";
@@ -134,7 +135,9 @@ async function readPlan(
     throw new ConfigError([...problems, ...(settings.file?.warnings ?? [])]);
   }
   hideIdentity(plan.config.identity, scrubber);
-  return { settings, plan, log };
+  const problem = certFileProblem(io.env);
+  const warnings = problem === undefined ? plan.warnings : [...plan.warnings, problem];
+  return { settings, plan: { ...plan, warnings }, log };
 }
 
 function hideLayer(layer: SettingLayer, scrubber: Scrubber): void {

@@ -3,7 +3,7 @@ import type { WebSocket } from "ws";
 import type { Waiting } from "../config/pipe.ts";
 import { parseUuid } from "../config/uuid.ts";
 import { readVersion } from "../config/version.ts";
-import { trustAnchors } from "../edge/roots.ts";
+import { certFileProblem, trustAnchors } from "../edge/roots.ts";
 import { readManagementToken } from "../health/management/access-token.ts";
 import { CLOSE_CODES } from "../health/management/log-stream.ts";
 import type { LogRecord } from "../health/management/log-tap.ts";
@@ -39,13 +39,15 @@ export async function tail(args: readonly string[], io: CliIo, scrubber: Scrubbe
       return 0;
     }
     scrubber.add(token);
+    const problem = certFileProblem(io.env);
+    if (problem !== undefined) waiting.tell(problem);
     const ws = await dialTail({
       url: urlOf(plan, token),
       headers: {
         "user-agent": `underpass/${readVersion()}`,
         ...(plan.trace === undefined ? {} : { "cf-trace-id": plan.trace }),
       },
-      ca: trustAnchors({ ...io.env }, waiting.tell),
+      ca: trustAnchors({ ...io.env }),
       env: io.env,
       signal,
     });

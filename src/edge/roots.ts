@@ -1,5 +1,5 @@
 /** The trust anchors for the edge (wire § 3): Cloudflare's own, Node's, the system's, and what the environment adds. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import tls from "node:tls";
 import { CLOUDFLARE_ROOTS } from "./cloudflare-roots.ts";
 
@@ -14,29 +14,41 @@ const SYSTEM_BUNDLES = [
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** Node 22.15 and newer; it knows NODE_EXTRA_CA_CERTS and the system's store. */
 type GetCACertificates = (type: "default" | "system") => string[];
 
-/** Told what is wrong with a file that the environment names, and that is left out. */
-type Tell = (problem: string) => void;
+/** Throws where there is no such file, or it can't be read at once, as a pipe can't. */
+function readFile(path: string): string {
+  if (!statSync(path).isFile()) throw new Error("it is no regular file");
+  return readFileSync(path, "latin1");
+}
 
-function readable(path: string | undefined, tell?: (code: string) => void): string | undefined {
+function readable(path: string | undefined): string | undefined {
   if (path === undefined || path === "") return undefined;
   try {
-    return readFileSync(path, "latin1");
-  } catch (error) {
-    tell?.(error instanceof Error && "code" in error ? String(error.code) : String(error));
+    return readFile(path);
+  } catch {
     return undefined;
   }
 }
 
-function systemBundle(env: NodeJS.ProcessEnv, tell: Tell): string | undefined {
-  const path = env.SSL_CERT_FILE;
-  const named = readable(path, (code) => tell(`SSL_CERT_FILE is left out: ${path} can't be read (${code})`));
-  if (named !== undefined) {
-    if (splitPem([named]).length === 0) tell(`SSL_CERT_FILE holds no certificate: ${path} should have some, as PEM`);
-    return named;
+/** What is wrong with the file that SSL_CERT_FILE names, and that is left out. */
+export function certFileProblem({ SSL_CERT_FILE: path }: Environment): string | undefined {
+  if (path === undefined || path === "") return undefined;
+  try {
+    if (splitPem([readFile(path)]).length > 0) return undefined;
+    return `SSL_CERT_FILE holds no certificate: ${path} should have some, as PEM`;
+  } catch (error) {
+    const reason = error instanceof Error ? ("code" in error ? String(error.code) : error.message) : String(error);
+    return `SSL_CERT_FILE is left out: ${path} can't be read (${reason})`;
   }
+}
+
+function systemBundle(env: NodeJS.ProcessEnv): string | undefined {
+  const named = readable(env.SSL_CERT_FILE);
+  if (named !== undefined) return named;
   for (const path of SYSTEM_BUNDLES) {
     const bundle = readable(path);
     if (bundle !== undefined) return bundle;
@@ -57,7 +69,7 @@ export function splitPem(texts: readonly string[]): string[] {
 }
 
 /** Every trust anchor for the edge, as PEM. */
-export function trustAnchors(env: NodeJS.ProcessEnv, tell: Tell = () => {}): string[] {
+export function trustAnchors(env: NodeJS.ProcessEnv): string[] {
   const getCACertificates = (tls as { getCACertificates?: GetCACertificates }).getCACertificates;
   const texts = [CLOUDFLARE_ROOTS];
   if (getCACertificates !== undefined) {
@@ -68,8 +80,7 @@ export function trustAnchors(env: NodeJS.ProcessEnv, tell: Tell = () => {}): str
     const extra = readable(env.NODE_EXTRA_CA_CERTS);
     if (extra !== undefined) texts.push(extra);
   }
-  const bundle =
-    getCACertificates === undefined || env.SSL_CERT_FILE !== undefined ? systemBundle(env, tell) : undefined;
+  const bundle = getCACertificates === undefined || env.SSL_CERT_FILE !== undefined ? systemBundle(env) : undefined;
   if (bundle !== undefined) texts.push(bundle);
   return splitPem(texts);
 }

@@ -146,6 +146,17 @@ describe("underpass check", () => {
     ]);
   });
 
+  it("tells of an SSL_CERT_FILE that is left out", async () => {
+    const { report } = await check(["--url", "http://127.0.0.1:1"], { SSL_CERT_FILE: join(directory, "missing.pem") });
+    expect(rowsOf(report, "Configuration").filter(([state]) => state === "warning")).toEqual([
+      [
+        "warning",
+        expect.any(String),
+        expect.stringMatching(/^SSL_CERT_FILE is left out: .*missing\.pem can't be read/),
+      ],
+    ]);
+  });
+
   it("prints a table for people", async () => {
     const { io, status } = await cli(["check", ...reach, "--url", "http://127.0.0.1:1"]);
     expect(status).toBe(1);

@@ -85,7 +85,7 @@ describe("the certificate", () => {
 
   it.each([
     ["is not there", join(folder, "missing.pem"), "SSL_CERT_FILE is left out: % can't be read (ENOENT)"],
-    ["is a directory", folder, "SSL_CERT_FILE is left out: % can't be read (EISDIR)"],
+    ["is a directory", folder, "SSL_CERT_FILE is left out: % can't be read (it is no regular file)"],
     ["holds none", import.meta.filename, "SSL_CERT_FILE holds no certificate: % should have some, as PEM"],
   ])("whose file %s: that is told", async (_what, file, message) => {
     const port = await listen(https.createServer(certified(["localhost"])));
