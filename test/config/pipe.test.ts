@@ -1,7 +1,7 @@
 /** What is read from pipes: waited for without holding anything up. */
 import { type ChildProcess, execFileSync, spawn, type StdioOptions } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, openSync, closeSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,6 +45,19 @@ function waiting(signal?: AbortSignal): Waiting & { readonly told: string[] } {
   return { stdin, tell: (text) => told.push(text), signal, told };
 }
 
+/** Until nobody has the pipe open for reading: what is written before that is lost with its reader. */
+async function left(path: string): Promise<void> {
+  for (;;) {
+    try {
+      closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK));
+    } catch (error) {
+      expect(error).toMatchObject({ code: "ENXIO" });
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 async function shown(io: FakeIo, text: string): Promise<void> {
   while (!io.stderr.text.includes(text)) await once(io.stderr, "said");
 }
@@ -75,7 +88,10 @@ describe("a named pipe", () => {
     try {
       const reading = awaitSecret(path, "--token-file", {}, waiting());
       await writeFile(path, "");
-      if (platform !== "linux") await writeFile(path, made.token);
+      if (platform !== "linux") {
+        await left(path);
+        await writeFile(path, made.token);
+      }
       await reading;
     } finally {
       Object.defineProperty(process, "platform", { value: real });
