@@ -18,6 +18,7 @@ import {
   UnderpassError,
 } from "../src/index.ts";
 import { type MockEdge, startMockEdge } from "../src/mock-edge/index.ts";
+import { closedPort } from "./ports.ts";
 
 let edge: MockEdge;
 const tunnels: Tunnel[] = [];
@@ -210,10 +211,7 @@ describe("connect", () => {
 
 describe("exitOnFailure", () => {
   it("ends a tunnel that can't reach its edge after `retries` attempts, with the last error", async () => {
-    const server = createServer();
-    await once(server.listen(0, "127.0.0.1"), "listening");
-    const { port } = server.address() as AddressInfo;
-    await new Promise((resolve) => server.close(resolve));
+    const port = await closedPort();
     const failed = connect(options({ edge: `127.0.0.1:${port}`, exitOnFailure: true, retries: 2, protocol: "http2" }));
     await expect(failed).rejects.toThrow(/ECONNREFUSED/);
   });

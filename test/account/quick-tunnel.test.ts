@@ -1,10 +1,10 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createTcpServer } from "node:net";
 import { inspect } from "node:util";
 import { afterEach, describe, expect, it } from "vitest";
 import { QuickTunnelError, requestQuickTunnel } from "../../src/account/quick-tunnel.ts";
 import { makeCredentials } from "../config/make-credentials.ts";
+import { closedPort } from "../ports.ts";
 
 const servers: Server[] = [];
 afterEach(async () => {
@@ -185,13 +185,7 @@ describe("requestQuickTunnel", () => {
   });
 
   it("says when nobody answers", async () => {
-    const closed = createTcpServer().listen(0, "127.0.0.1");
-    await once(closed, "listening");
-    const address = closed.address();
-    closed.close();
-    await once(closed, "close");
-    const port = typeof address === "object" && address !== null ? address.port : 0;
-    const asked = requestQuickTunnel({ service: `http://127.0.0.1:${port}`, userAgent: "test" });
+    const asked = requestQuickTunnel({ service: `http://127.0.0.1:${await closedPort()}`, userAgent: "test" });
     await expect(asked).rejects.toMatchObject({
       code: "ERR_UNDERPASS_QUICK_TUNNEL_UNREACHABLE",
       message: expect.stringContaining("ECONNREFUSED"),

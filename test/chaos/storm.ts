@@ -5,6 +5,7 @@ import type { Logger } from "../../src/types.ts";
 import { type Connector, type Figures, startConnector } from "./connector.ts";
 import { Damage } from "./damage.ts";
 import { complaintsAbout, summaryOf } from "./log.ts";
+import { freePort } from "../ports.ts";
 import { startNameServer, zoneOf } from "./names.ts";
 import { startOrigin } from "./origin.ts";
 import { planStorm } from "./plan.ts";
@@ -174,8 +175,10 @@ async function storm(options: StormOptions, defer: (close: () => unknown) => voi
   const logger: Logger = { debug: look, info: look, warn() {}, error() {} };
   const origin = await startOrigin();
   defer(() => origin.close());
+  const port = await freePort();
   const edge = await startMockEdge({
     edgeHosts: HOSTS,
+    edgePort: port,
     logger,
     onVisit: (request, connection) =>
       book.onVisit(request, connection, connection !== undefined || edge.connections.some(({ routable }) => routable)),
@@ -184,7 +187,6 @@ async function storm(options: StormOptions, defer: (close: () => unknown) => voi
   function look(): void {
     book.look(edge.connections);
   }
-  const port = Number(edge.edgeAddress.split(":").at(-1));
   const names = await startNameServer(zoneOf(HOSTS, port), "server-failure");
   defer(() => names.close());
   const damage = new Damage(edge, names, HOSTS);

@@ -6,6 +6,7 @@ import { type MetricsServer, startMetricsServer } from "../../src/health/server.
 import type { DiagnosticConnection } from "../../src/health/diagnostics/tunnel-state.ts";
 import { readState } from "../../src/health/state.ts";
 import { cli } from "./fake-io.ts";
+import { freePort } from "../ports.ts";
 
 const CONNECTOR = "99999999-8888-4777-8666-555555555555";
 const closers: (() => Promise<unknown>)[] = [];
@@ -49,15 +50,6 @@ async function instance(states: readonly string[], problems: readonly string[] =
   );
   closers.push(() => server.close());
   return new URL(server.url).host;
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 describe("underpass ready", () => {

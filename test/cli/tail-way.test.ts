@@ -13,6 +13,7 @@ import { TailWay } from "../../src/cli/tail-way.ts";
 import { createAuthority } from "../../src/mock-edge/ca.ts";
 import { makeToken } from "../health/management/make-token.ts";
 import { FakeIo } from "./fake-io.ts";
+import { closedPort } from "../ports.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "underpass-tail-way-"));
 const authority = createAuthority();
@@ -40,14 +41,6 @@ async function listen(server: net.Server): Promise<number> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return (server.address() as AddressInfo).port;
-}
-
-async function deadPort(): Promise<number> {
-  const server = net.createServer();
-  const port = await listen(server);
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 function certified(dnsNames: readonly string[], issuer = authority) {
@@ -97,7 +90,7 @@ describe("the certificate", () => {
 
 describe("a port", () => {
   it("that nobody listens on", async () => {
-    const port = await deadPort();
+    const port = await closedPort();
     expect(await tail(`localhost:${port}`)).toContain(`can't reach localhost:${port}: connect ECONNREFUSED`);
   });
 
@@ -136,7 +129,7 @@ describe("a port", () => {
 
 describe("HTTPS_PROXY", () => {
   it("nobody listens there", async () => {
-    const port = await deadPort();
+    const port = await closedPort();
     expect(await tail("tail.invalid", { HTTPS_PROXY: `http://user:pass@127.0.0.1:${port}` })).toContain(
       `can't reach tail.invalid: the proxy of HTTPS_PROXY, 127.0.0.1:${port}: connect ECONNREFUSED 127.0.0.1:${port}; NO_PROXY has`,
     );

@@ -6,6 +6,7 @@ import { dialTls } from "../../src/edge/dial.ts";
 import type { DialError } from "../../src/edge/errors.ts";
 import { createEdgeTls } from "../../src/edge/tls.ts";
 import { createAuthority, type LeafRequest } from "../../src/mock-edge/ca.ts";
+import { closedPort } from "../ports.ts";
 
 const DAY_MS = 86_400_000;
 const NAME = "h2.cftunnel.com";
@@ -135,8 +136,7 @@ describe("dialTls", () => {
   });
 
   it("says when nothing listens", async () => {
-    const port = await edge();
-    await new Promise((resolve) => servers.pop()?.close(resolve));
+    const port = await closedPort();
     const error = await failure(dial(port));
     expect(error).toMatchObject({ code: "ERR_UNDERPASS_EDGE_TCP", phase: "tcp", address: { port } });
     expect(error.message).toMatch(/nothing listens there/);

@@ -15,6 +15,7 @@ import { type Resolvers, resolveAaaa, resolveSrv, resolveTxt, type SrvRecord } f
 import { resolveStaticEdge } from "../../src/edge/static-edge.ts";
 import { createAuthority } from "../../src/mock-edge/ca.ts";
 import { startDns, type Zone } from "./dns-server.ts";
+import { closedPort } from "../ports.ts";
 
 const SRV = "_v2-origintunneld._tcp.argotunnel.com";
 const never = (): Promise<never> => new Promise(() => {});
@@ -503,7 +504,8 @@ describe("DNS over TLS", () => {
     await expect(queryOverTls("a", "SRV", { signal: controller.signal, server: dotServer })).rejects.toBe(reason);
     await expect(queryOverTls("a", "SRV", { signal: controller.signal, server: dotServer })).rejects.toBe(reason);
     await new Promise((resolve) => server.close(resolve));
+    const nobody = { ...dotServer, port: await closedPort() };
     const signal = AbortSignal.timeout(5_000);
-    await expect(queryOverTls("a", "SRV", { signal, server: dotServer })).rejects.toThrow(/ECONNREFUSED/);
+    await expect(queryOverTls("a", "SRV", { signal, server: nobody })).rejects.toThrow(/ECONNREFUSED/);
   });
 });

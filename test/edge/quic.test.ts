@@ -10,6 +10,7 @@ import { createMemoryBudget } from "../../src/protocol/memory-budget/budget.ts";
 import { createRegistrationClient } from "../../src/rpc/registration-client.ts";
 import type { EdgeRequest, HttpRequest } from "../../src/types.ts";
 import { parseToken } from "../../src/config/token.ts";
+import { closedUdpPort } from "../ports.ts";
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -130,8 +131,10 @@ describe("a QUIC connection to the edge", () => {
     await once(socket, "listening");
     const { port } = socket.address();
     await expect(dialPort(port)).rejects.toMatchObject({ name: "TimeoutError" });
-    await new Promise<void>((resolve) => socket.close(() => resolve()));
-    await expect(dialPort(port)).rejects.toMatchObject({ message: expect.stringContaining("nothing listens there") });
+    socket.close();
+    await expect(dialPort(await closedUdpPort())).rejects.toMatchObject({
+      message: expect.stringContaining("nothing listens there"),
+    });
   });
 
   it("tells the connector when the edge closes", async () => {

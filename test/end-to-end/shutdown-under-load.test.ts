@@ -5,6 +5,7 @@ import { createServer as createTcpServer, type AddressInfo } from "node:net";
 import { describe, it, type TestContext } from "vitest";
 import { type MockEdge, startMockEdge } from "../../src/mock-edge/index.ts";
 import { type Command, startCommand } from "./start.ts";
+import { freePort } from "../ports.ts";
 
 const REQUESTS = 100;
 const SLOW_MS = 5_000;
@@ -24,14 +25,6 @@ async function listen(server: Server | ReturnType<typeof createTcpServer>): Prom
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return (server.address() as AddressInfo).port;
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  const port = await listen(server);
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function stage(

@@ -6,6 +6,7 @@ import { afterEach, expect, it } from "vitest";
 import { probeOrigins } from "../../src/health/origin-probe.ts";
 import { defaultOriginRequest } from "../../src/proxy/ingress/defaults.ts";
 import type { IngressRule, Service } from "../../src/types.ts";
+import { closedPort } from "../ports.ts";
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -36,10 +37,7 @@ it("finds those up that answer anything, and those down where nothing listens; e
     }),
   );
   const tcpPort = await listen(createTcpServer());
-  const gone = createTcpServer();
-  const deadPort = await listen(gone);
-  gone.close();
-  await once(gone, "close");
+  const deadPort = await closedPort();
   const readings = await probeOrigins(
     [
       rule(web(wellPort)),

@@ -4,6 +4,7 @@ import type { AddressInfo, LookupFunction } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Secret } from "../../src/config/secret.ts";
 import { createProbe } from "../../src/health/probe.ts";
+import { closedPort } from "../ports.ts";
 
 let server: Server | undefined;
 
@@ -109,8 +110,7 @@ describe("the probe", () => {
     const abort = new AbortController();
     server?.once("request", () => abort.abort(new Error("enough")));
     await expect(probe(new URL(`http://127.0.0.1:${port}/`), abort.signal)).rejects.toThrow("enough");
-    server?.closeAllConnections();
-    await new Promise((resolve) => server?.close(resolve));
-    await expect(probe(new URL(`http://127.0.0.1:${port}/`), signal())).rejects.toThrow("ECONNREFUSED");
+    const nobody = new URL(`http://127.0.0.1:${await closedPort()}/`);
+    await expect(probe(nobody, signal())).rejects.toThrow("ECONNREFUSED");
   });
 });

@@ -1,21 +1,11 @@
 /** What probes of an orchestrator see while a tunnel starts, serves, and loses the edge. */
-import { once } from "node:events";
-import { createServer, type AddressInfo } from "node:net";
 import { afterEach, expect, it } from "vitest";
 import { connect, type Tunnel } from "../../src/index.ts";
 import { startMockEdge } from "../../src/mock-edge/index.ts";
+import { freePort } from "../ports.ts";
 
 let tunnel: Tunnel | undefined;
 afterEach(() => tunnel?.close({ grace: 0 }));
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 it("/ready goes from 503 to 200 and back with the connections, /live is 200 all the time", async () => {
   const edge = await startMockEdge();

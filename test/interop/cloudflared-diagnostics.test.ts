@@ -5,7 +5,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -14,6 +13,7 @@ import { connect } from "../../src/index.ts";
 import { startMockEdge } from "../../src/mock-edge/index.ts";
 import { cli } from "../cli/fake-io.ts";
 import { unpack } from "../health/diagnostics/unpack.ts";
+import { freePort } from "../ports.ts";
 
 const binary = process.env.CLOUDFLARED_BIN ?? "";
 const run = promisify(execFile);
@@ -26,15 +26,6 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
   rmSync(directory, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 async function mockEdge(): ReturnType<typeof startMockEdge> {
   const edge = await startMockEdge();

@@ -20,6 +20,7 @@ import {
   readMetricsOracle,
   readPages,
 } from "./metrics-oracle.ts";
+import { freePort } from "../ports.ts";
 
 const binary = process.env.CLOUDFLARED_BIN ?? "";
 const closers: (() => Promise<unknown>)[] = [];
@@ -31,14 +32,6 @@ async function listen(server: ReturnType<typeof createTcpServer>): Promise<numbe
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return (server.address() as AddressInfo).port;
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  const port = await listen(server);
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** The address of its metrics server, after a registration, a request that is answered and one that is not. */

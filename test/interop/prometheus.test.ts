@@ -2,13 +2,13 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Rig, startRig } from "../end-to-end/start.ts";
 import { findPeer, required, skipWithout } from "../peers.ts";
+import { freePort } from "../ports.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const rulesPath = join(root, "deploy/prometheus/underpass.rules.yml");
@@ -28,15 +28,6 @@ function promtool(args: readonly string[], stdin = ""): Promise<Ended> {
     });
     child.stdin?.end(stdin);
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 interface Dashboard {

@@ -4,6 +4,7 @@ import net from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { connect, type ConnectOptions, type Tunnel } from "../../src/index.ts";
 import type { Connection, MockEdge, StreamRequest } from "../../src/mock-edge/index.ts";
+import { freePort } from "../ports.ts";
 import { start } from "./start.ts";
 
 /** Other addresses of 127/8 are there without being set up on Linux alone. */
@@ -35,7 +36,7 @@ async function tunnelTo(edge: MockEdge, protocol: "http2" | "quic", errors: stri
 
 describe.each(["http2", "quic"] as const)("over %s", (protocol) => {
   it("a host that stops takes its connections with it; it takes them again on the same port", async () => {
-    const edge = await start({ edgeHosts: hosts });
+    const edge = await start({ edgeHosts: hosts, edgePort: await freePort() });
     await tunnelTo(edge, protocol, []);
     expect(edge.connections.map(({ host }) => host).sort()).toEqual(hosts);
     const [first = ""] = hosts;

@@ -9,6 +9,7 @@ import { type Certificate, selfSigned } from "./certificates.ts";
 import { FakeStream, fieldsOf, httpRequest, webSocketRequest } from "./fake-stream.ts";
 import { Cleanup, type Harness, listen, portOf } from "./harness.ts";
 import { http2Origin } from "./http2/origin.ts";
+import { closedPort } from "../ports.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -270,8 +271,7 @@ describe("an https:// origin by a proxy", () => {
     await get(slow);
     expect(await slow.outcome()).toMatchObject({ class: "origin-timeout", phase: "connect", status: 504 });
     await slow.proxy.close();
-    const port = portOf(silent.server);
-    silent.close();
+    const port = await closedPort();
     for (const scheme of ["http", "https"]) {
       const missing = start(scheme, `http://127.0.0.1:${port}`);
       await get(missing);

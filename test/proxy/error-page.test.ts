@@ -1,10 +1,10 @@
 /** The owner's own page in place of the tunnel's empty 502, 503 and 504. */
-import net from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { defaultWarpRouting } from "../../src/proxy/ingress/defaults.ts";
 import type { Origin } from "../../src/types.ts";
 import { FakeStream, fieldsOf, httpRequest, webSocketRequest } from "./fake-stream.ts";
-import { Cleanup, type Harness, listen, ORIGIN_REQUEST, portOf, urlOrigin } from "./harness.ts";
+import { Cleanup, type Harness, ORIGIN_REQUEST, portOf, urlOrigin } from "./harness.ts";
+import { closedPort } from "../ports.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -20,16 +20,13 @@ async function ask(harness: Harness, accept: string | undefined, method = "GET")
   return stream.done();
 }
 
-async function closedPort(): Promise<Origin> {
-  const server = await listen(net.createServer());
-  const origin = urlOrigin(server);
-  server.close();
-  return origin;
+async function closed(): Promise<Origin> {
+  return { kind: "url", url: new URL(`http://127.0.0.1:${await closedPort()}`) };
 }
 
 describe("the error page", () => {
   it("is what a browser gets when the origin refuses", async () => {
-    const harness = cleanup.harness(await closedPort(), {}, { errorPage });
+    const harness = cleanup.harness(await closed(), {}, { errorPage });
     const stream = await ask(harness, BROWSER);
     expect(stream.head).toMatchObject({ status: 502, contentLength: 18, source: "origin" });
     expect(stream.fields).toEqual(PAGE_FIELDS);
@@ -39,7 +36,7 @@ describe("the error page", () => {
   });
 
   it("has no body for HEAD", async () => {
-    const stream = await ask(cleanup.harness(await closedPort(), {}, { errorPage }), BROWSER, "HEAD");
+    const stream = await ask(cleanup.harness(await closed(), {}, { errorPage }), BROWSER, "HEAD");
     expect(stream.head?.status).toBe(502);
     expect(stream.fields).toEqual(PAGE_FIELDS);
     expect([stream.ended, stream.body.length]).toEqual([true, 0]);
@@ -48,7 +45,7 @@ describe("the error page", () => {
   it.each([undefined, "*/*", "application/json", "text/*", "application/json, text/html;q=0", "text/html+x"])(
     "is not for those who accept %s",
     async (accept) => {
-      const stream = await ask(cleanup.harness(await closedPort(), {}, { errorPage }), accept);
+      const stream = await ask(cleanup.harness(await closed(), {}, { errorPage }), accept);
       expect([stream.aborted, stream.head]).toEqual([true, undefined]);
     },
   );
@@ -56,13 +53,13 @@ describe("the error page", () => {
   it.each(["text/html", "application/json, text/html;q=0.1", "TEXT/HTML ; charset=utf-8", "application/xhtml+xml"])(
     "is for those who accept %s",
     async (accept) => {
-      const stream = await ask(cleanup.harness(await closedPort(), {}, { errorPage }), accept);
+      const stream = await ask(cleanup.harness(await closed(), {}, { errorPage }), accept);
       expect(stream.head?.status).toBe(502);
     },
   );
 
   it("is not for WebSockets", async () => {
-    const harness = cleanup.harness(await closedPort(), {}, { errorPage });
+    const harness = cleanup.harness(await closed(), {}, { errorPage });
     const stream = new FakeStream();
     harness.proxy.handle(webSocketRequest(stream, { headers: fieldsOf({ Accept: BROWSER }) }), 0);
     await harness.outcome();
@@ -108,7 +105,7 @@ describe("the error page", () => {
   });
 
   it("lets a body go on being sent, and credits it", async () => {
-    const harness = cleanup.harness(await closedPort(), {}, { errorPage });
+    const harness = cleanup.harness(await closed(), {}, { errorPage });
     const stream = new FakeStream();
     harness.proxy.handle(httpRequest(stream, { method: "POST", headers: fieldsOf({ accept: "text/html" }) }), 0);
     stream.give("some");
@@ -121,7 +118,7 @@ describe("the error page", () => {
     const origin = await cleanup.http((_request, response) => response.end("ok"));
     const harness = cleanup.harness(urlOrigin(origin), {}, { errorPage });
     expect((await ask(harness, BROWSER)).body.toString()).toBe("ok");
-    const service = await closedPort();
+    const service = await closed();
     harness.proxy.update({
       rules: [{ hostname: "", path: undefined, service, originRequest: ORIGIN_REQUEST }],
       warpRouting: defaultWarpRouting,

@@ -5,7 +5,8 @@ import net from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { OriginRequestOptions, WireOrigin } from "../../src/types.ts";
 import { FakeStream, httpRequest, webSocketRequest } from "./fake-stream.ts";
-import { Cleanup, Harness, listen, portOf, type RawOrigin } from "./harness.ts";
+import { Cleanup, Harness, portOf, type RawOrigin } from "./harness.ts";
+import { freePort } from "../ports.ts";
 import { http2Origin } from "./http2/origin.ts";
 
 const cleanup = new Cleanup();
@@ -34,11 +35,7 @@ class Origin {
   }
 
   static async create(name: string): Promise<Origin> {
-    const server = await listen(net.createServer());
-    const origin = new Origin(name, portOf(server));
-    server.close();
-    await once(server, "close");
-    return origin;
+    return new Origin(name, await freePort());
   }
 
   async open(): Promise<this> {

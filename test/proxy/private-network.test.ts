@@ -10,6 +10,7 @@ import type { ProxyOptions } from "../../src/proxy/proxy.ts";
 import type { Ingress, WarpRouting } from "../../src/types.ts";
 import { FakeStream, tcpRequest } from "./fake-stream.ts";
 import { Cleanup, Harness, ORIGIN_REQUEST, portOf } from "./harness.ts";
+import { closedPort } from "../ports.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -72,9 +73,7 @@ describe("the flow limit", () => {
   it("gives a place back however a stream ends", async () => {
     const origin = await cleanup.raw();
     const port = portOf(origin.server);
-    const closed = await cleanup.raw();
-    const nothing = portOf(closed.server);
-    await new Promise((resolve) => closed.server.close(resolve));
+    const nothing = await closedPort();
     const harness = start({ maxActiveFlows: 1 });
     let connections = 0;
     const ends: Record<string, () => Promise<void>> = {

@@ -8,6 +8,7 @@ import type { OriginRequestOptions, Service } from "../../src/types.ts";
 import { FakeStream, fieldsOf, httpRequest, webSocketRequest } from "./fake-stream.ts";
 import { Cleanup, Harness, listen, portOf, type RawConnection } from "./harness.ts";
 import { visitorServer, type VisitorServer } from "./visitor-server.ts";
+import { closedPort } from "../ports.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -326,9 +327,7 @@ describe("a TCP service", () => {
   });
 
   it("is a 502 when nothing listens, or nothing has that name", async () => {
-    const origin = await cleanup.raw();
-    const port = portOf(origin.server);
-    await new Promise((resolve) => origin.server.close(resolve));
+    const port = await closedPort();
     for (const [service, outcome] of [
       [tcpService(port), "origin-refused"],
       [tcpService(port, "tcp", "nowhere.invalid"), "origin-dns"],

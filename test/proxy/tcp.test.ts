@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { FakeStream, tcpRequest } from "./fake-stream.ts";
 import { Cleanup, portOf } from "./harness.ts";
+import { closedPort } from "../ports.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -104,9 +105,7 @@ describe("a TCP stream", () => {
   }
 
   it("is refused when nothing listens", async () => {
-    const origin = await cleanup.raw();
-    const destination = `127.0.0.1:${portOf(origin.server)}`;
-    await new Promise((resolve) => origin.server.close(resolve));
+    const destination = `127.0.0.1:${await closedPort()}`;
     const harness = cleanup.harness(NO_HTTP);
     const stream = new FakeStream();
     harness.proxy.handle(tcpRequest(stream, destination), 0);

@@ -5,6 +5,7 @@ import net, { type AddressInfo, type Server, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { gzipSync } from "node:zlib";
 import type { Json } from "./row.ts";
+import { closedPort } from "../../ports.ts";
 
 /** A request as the origin saw it. */
 export interface Seen {
@@ -190,15 +191,12 @@ export async function startOrigin(): Promise<TestOrigin> {
   });
   const sockets = new Set<Socket>();
   for (const each of [server, echo]) each.on("connection", (socket: Socket) => sockets.add(socket));
-  const spare = net.createServer();
-  const closed = await listen(spare);
-  spare.close();
   const host = await listen(server);
   const origin: TestOrigin = {
     url: `http://${host}`,
     host,
     tcp: await listen(echo),
-    closed,
+    closed: `127.0.0.1:${await closedPort()}`,
     seen: [],
     cut: [],
     held: [],

@@ -1,6 +1,5 @@
 /** Supervision and readiness (cases SUP of the list), over both transports, in virtual time. */
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { PassThrough } from "node:stream";
 import tls from "node:tls";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -24,22 +23,12 @@ import {
   type VirtualOptions,
   type VirtualRig,
 } from "./virtual-edge.ts";
+import { closedPort, freePort } from "../../ports.ts";
 
 afterEach(() => {
   vi.unstubAllEnvs();
   vi.restoreAllMocks();
 });
-
-/** A port of this machine where nothing listens. */
-async function closedPort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
 
 describe.each(["http2", "quic"] as const)("over %s", (protocol) => {
   const scenario = (run: (rig: VirtualRig) => Promise<void>, options?: VirtualOptions) =>
@@ -49,7 +38,7 @@ describe.each(["http2", "quic"] as const)("over %s", (protocol) => {
     scenario(
       async ({ edge, start }) => {
         const { letGo, origin, arrived } = heldOrigin();
-        const metrics = await closedPort();
+        const metrics = await freePort();
         const metricsUrl = `http://127.0.0.1:${metrics}`;
         edge.fail({ kind: "never-answer" });
         const opening = start({ haConnections: 2, metrics, origin }).tunnel;

@@ -8,6 +8,7 @@ import { type Certificate, selfSigned } from "../certificates.ts";
 import { FakeStream, fieldsOf, httpRequest, webSocketRequest } from "../fake-stream.ts";
 import { Cleanup, type Harness, listen, portOf, urlOrigin } from "../harness.ts";
 import { http2Origin, type StreamListener } from "./origin.ts";
+import { closedPort } from "../../ports.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -347,11 +348,7 @@ describe("h2c://", () => {
   });
 
   it("tells a refused connection, and a visitor that left while it was opened", async () => {
-    const closed = await listen(http2.createServer());
-    const origin = urlOrigin(closed, "h2c");
-    closed.close();
-    await once(closed, "close");
-    const harness = cleanup.harness(origin);
+    const harness = cleanup.harness({ kind: "url", url: new URL(`h2c://127.0.0.1:${await closedPort()}`) });
     await get(harness);
     expect(await harness.outcome()).toMatchObject({ class: "origin-refused", phase: "connect", status: 502 });
     const stream = send(harness, new FakeStream());

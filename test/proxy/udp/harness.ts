@@ -197,14 +197,6 @@ export class UdpOrigin {
   }
 }
 
-/** A port of loopback on which nothing listens. */
-export async function freePort(): Promise<number> {
-  const { port, socket } = await UdpOrigin.start();
-  socket.close();
-  await once(socket, "close");
-  return port;
-}
-
 /** What the system has already told by the time of two turns of the loop. */
 export async function turns(count = 2): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));

@@ -5,7 +5,8 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { parseSessionId } from "../../../src/protocol/datagram/session-id.ts";
 import { readDatagramV2, writeUdpV2 } from "../../../src/protocol/datagram/v2.ts";
 import { LocalResolvers } from "../../../src/proxy/local-resolvers.ts";
-import { DatagramHarness, freePort, type Link, turns, UdpOrigin } from "./harness.ts";
+import { DatagramHarness, type Link, turns, UdpOrigin } from "./harness.ts";
+import { closedUdpPort } from "../../ports.ts";
 
 function idOf(sessionId: string): string {
   return parseSessionId(sessionId) ?? "";
@@ -218,7 +219,7 @@ describe("the end of a session", () => {
 
   it("by an origin that is not there: the edge is told in Go's words", async () => {
     const harness = new DatagramHarness();
-    const port = await freePort();
+    const port = await closedUdpPort();
     const link = harness.attach(2);
     const sessionId = await register(link, port);
     send(link, sessionId, "anyone?");
@@ -343,7 +344,7 @@ describe("the virtual DNS address", () => {
 
   it("is the next resolver where the first can't be reached; the query goes there by itself", async () => {
     const resolver = await UdpOrigin.start();
-    const nothing = await freePort();
+    const nothing = await closedUdpPort();
     const servers = [`127.0.0.1:${nothing}`, `127.0.0.1:${resolver.port}`];
     const harness = new DatagramHarness({ resolvers: new LocalResolvers([], () => servers) });
     const link = harness.attach(2);

@@ -2,7 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { readDatagramV3, ResponseCode, writePayloadV3, writeRegistration } from "../../../src/protocol/datagram/v3.ts";
-import { DatagramHarness, freePort, type Link, turns, UdpOrigin } from "./harness.ts";
+import { DatagramHarness, type Link, turns, UdpOrigin } from "./harness.ts";
+import { freePort } from "../../ports.ts";
 
 const hex = (text: string): Buffer => Buffer.from(text, "hex");
 

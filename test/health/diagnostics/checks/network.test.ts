@@ -12,6 +12,7 @@ import { startMockEdge, type MockEdgeOptions } from "../../../../src/mock-edge/i
 import { parseIngress } from "../../../../src/proxy/ingress/parse.ts";
 import type { CheckPlan } from "../../../../src/health/diagnostics/checks/types.ts";
 import { find, plan, statuses } from "./fake-peers.ts";
+import { closedPort } from "../../../ports.ts";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -123,8 +124,7 @@ describe("over the real network, against the mock edge", () => {
   });
 
   it("nothing that listens is told as such", async () => {
-    const port = await tcp(() => {});
-    await closers.pop()?.();
+    const port = await closedPort();
     const report = await runChecks(
       plan({ edge: [`127.0.0.1:${port}`], protocol: "http2", api: new URL("http://127.0.0.1:1") }),
       network(),
