@@ -132,6 +132,14 @@ export class Slot {
     if (at <= performance.now()) this.#open();
   }
 
+  /** A wait that is longer than this ends then, but not before the edge may be asked again. The back-off goes on where it stood. */
+  hurry(delayMs: number): void {
+    const life = this.#life;
+    if (life.kind !== "waiting") return;
+    const at = Math.max(this.#notBefore, performance.now() + delayMs);
+    if (at < life.at) this.#become({ kind: "waiting", at });
+  }
+
   /** Ends the connection in order, and opens another after that time. */
   pause(delayMs: number): void {
     const life = this.#life;

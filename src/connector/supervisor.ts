@@ -5,7 +5,7 @@
 import { EdgeDiscoveryError } from "../edge/errors.ts";
 import type { EdgeAddress, EdgeProtocol, EdgeRequest, Logger } from "../types.ts";
 import type { ConnectionInfo } from "./api.ts";
-import type { RetryPlan } from "./backoff.ts";
+import { type RetryPlan, retryWindowMs } from "./backoff.ts";
 import { connectToEdge, type RegisteredConnection } from "./connection.ts";
 import { ConnectionLog } from "./connection-log.ts";
 import { Deadline, drain } from "./drain.ts";
@@ -249,6 +249,7 @@ export class Supervisor implements SlotHost {
     this.#parts.addresses.registered?.();
     this.#events.registered(slot.info, connection);
     if (this.#wanted === undefined) this.#startOthers();
+    else if (this.registeredConnections === 1) this.#hurryOthers();
   }
 
   lost(slot: Slot, connection: RegisteredConnection, error: Error, plan: RetryPlan | undefined): void {
@@ -294,6 +295,11 @@ export class Supervisor implements SlotHost {
     for (let index = before; index < wanted; index++) {
       this.#later((index - before) * STAGGER_MS, () => this.#startSlot());
     }
+  }
+
+  /** The edge is there again: who waits for it need not wait for minutes. At random, as after any loss. */
+  #hurryOthers(): void {
+    for (const slot of this.#slots) slot.hurry(this.random() * retryWindowMs(1));
   }
 
   #later(delayMs: number, action: () => void): void {

@@ -304,6 +304,29 @@ describe("retries", () => {
     expect(edge.dials).toHaveLength(2);
   });
 
+  it("the first that registers after an outage calls the others, but none before the time that the edge asked for", async () => {
+    await startStable();
+    let down = true;
+    edge.onDial = () => (down ? new Error("down") : undefined);
+    edge.onRegister = ({ connIndex }) =>
+      connIndex === 3 ? refused("busy", { shouldRetry: true, retryAfterMs: 600_000 }) : registered();
+    for (const connection of edge.open) connection.drop();
+    await advance(3_600_000);
+    // Minutes apart by now; the fourth alone reaches the edge, which has no time for it.
+    edge.onDial = (connIndex) => (connIndex === 3 ? undefined : new Error("down"));
+    while (edge.registrations.length < 5) await advance(1_000);
+    const asked = Date.now();
+    edge.onDial = () => (down ? new Error("down") : undefined);
+    down = false;
+    while (supervisor.registeredConnections === 0) await advance(100);
+    await advance(2_100);
+    expect(supervisor.registeredConnections).toBe(3);
+    edge.onRegister = () => registered();
+    await advance(asked + 620_000 - Date.now());
+    expect(supervisor.registeredConnections).toBe(4);
+    expect(edge.dials.filter(({ at, connIndex }) => connIndex === 3 && at > asked && at < asked + 599_000)).toEqual([]);
+  });
+
   it("DNS that is down is waited for", async () => {
     addresses.failure = new Error("SRV: ESERVFAIL");
     start();
