@@ -1,7 +1,7 @@
 /** Lost, frozen and black-holed connections (rows 10 to 16 of the reliability list), in virtual time over loopback. */
 import { syncBuiltinESMExports } from "node:module";
 import os from "node:os";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { ConnectionInfo } from "../../../src/index.ts";
 import { advance, ask, heldOrigin, inVirtualTime, pumped, readAll, readiness, stateOf, until } from "./virtual-edge.ts";
 
@@ -89,6 +89,9 @@ describe.each(["http2", "quic"] as const)("over %s", (protocol) => {
 
   it("an edge that was only slow to answer keeps its connection, and what it serves", () =>
     inVirtualTime(protocol, async ({ edge, logged, open }) => {
+      // Half a second passes before another one is opened in its place.
+      const random = vi.spyOn(Math, "random").mockReturnValue(0.5);
+      onTestFinished(() => random.mockRestore());
       const { letGo, origin, arrived } = heldOrigin();
       const tunnel = await open({ origin });
       const [connection] = edge.connections;
