@@ -31,10 +31,13 @@ export async function closedUdpPort(): Promise<number> {
   return socket.address().port;
 }
 
-/** Somewhere to listen later: below the ports that systems give to those who ask for any. */
+/** Below the ports that systems give to those who ask for any. */
+let next = 10_000 + Math.floor(Math.random() * 20_000);
+
+/** Somewhere to listen later, over TCP or UDP; another port for each call. */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    const port = next++;
     const server = createServer();
     const isFree = await new Promise((resolve) => {
       server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
