@@ -35,6 +35,13 @@ export interface OriginReading {
   readonly milliseconds: number;
 }
 
+/** What the public hostname was asked, and what came. */
+interface Asked {
+  readonly url: URL;
+  readonly answer: ProbeAnswer;
+  readonly milliseconds: number;
+}
+
 /** A health check as a whole. */
 export interface CheckReport extends Look {
   readonly verdict: Verdict;
@@ -114,9 +121,10 @@ export class HealthMonitor {
     if (delay === undefined || this.#options.config.intervalMs === 0) return;
     if (this.#abort.signal.aborted || this.#options.isReady()) return;
     this.#readyTimer = setTimeout(() => {
-      void this.#probe().then((probe) => {
-        if (probe === undefined || this.#isReady(probe)) return;
-        this.awaitReady(attempt + 1);
+      const url = this.#options.probeUrl();
+      if (url === undefined) return;
+      void this.#probe(url).then((probe) => {
+        if (!this.#isReady(probe)) this.awaitReady(attempt + 1);
       });
     }, delay);
   }
@@ -133,26 +141,22 @@ export class HealthMonitor {
     const { config, isRegistered, onCheck, probeOrigins } = this.#options;
     const began = performance.now();
     const looking = probeOrigins?.(this.#abort.signal);
-    const url = this.#options.probeUrl();
     let asked = await this.#ask();
     const origins = (await looking) ?? [];
     // Where connections have come meanwhile nothing is known of the hostname without a look.
     asked ??= await this.#ask();
     if (this.#abort.signal.aborted) return;
     const probe = asked?.answer;
+    const url = asked?.url ?? this.#options.probeUrl();
     // Looked at again: the probe takes its time.
     const registered = isRegistered();
     const problems = origins.map(({ problem }) => problem).filter((problem) => problem !== undefined);
     const verdict = judge({ registered, probe, origins: problems });
     const awaitsRestart = this.#restartTimer !== undefined;
     const probes: ProbeResult[] = [{ probe: "registration", target: "", ok: registered, milliseconds: undefined }];
-    if (probe !== undefined && url !== undefined) {
-      probes.push({
-        probe: "public_hostname",
-        target: url.host,
-        ok: isSuccess(probe),
-        milliseconds: asked?.milliseconds,
-      });
+    if (asked !== undefined) {
+      const { answer, milliseconds } = asked;
+      probes.push({ probe: "public_hostname", target: asked.url.host, ok: isSuccess(answer), milliseconds });
     }
     for (const origin of origins) {
       const { milliseconds: took, problem } = origin;
@@ -192,16 +196,17 @@ export class HealthMonitor {
   }
 
   /** Undefined where there is no way, or nobody to ask. */
-  async #ask(): Promise<{ readonly answer: ProbeAnswer; readonly milliseconds: number } | undefined> {
+  async #ask(): Promise<Asked | undefined> {
+    const { isRegistered, probeUrl } = this.#options;
+    const url = probeUrl();
+    if (url === undefined || !isRegistered()) return undefined;
     const since = performance.now();
-    const answer = this.#options.isRegistered() ? await this.#probe() : undefined;
-    return answer && { answer, milliseconds: performance.now() - since };
+    const answer = await this.#probe(url);
+    return { url, answer, milliseconds: performance.now() - since };
   }
 
-  async #probe(): Promise<ProbeAnswer | undefined> {
-    const { carried, probe, probeUrl } = this.#options;
-    const url = probeUrl();
-    if (url === undefined) return undefined;
+  async #probe(url: URL): Promise<ProbeAnswer> {
+    const { carried, probe } = this.#options;
     const since = performance.now();
     const limit = new AbortController();
     const cut = new Promise<never>((_resolve, reject) => {

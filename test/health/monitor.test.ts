@@ -1,7 +1,7 @@
 /** The health check in virtual time. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { restartDelayMs } from "../../src/connector/backoff.ts";
-import { HealthMonitor, type MonitorOptions } from "../../src/health/monitor.ts";
+import { type CheckReport, HealthMonitor, type MonitorOptions } from "../../src/health/monitor.ts";
 import type { Probe } from "../../src/health/probe.ts";
 
 let registered: boolean;
@@ -125,6 +125,25 @@ describe("the health check", () => {
     await advance(5_000);
     expect(probe).toHaveBeenCalledOnce();
     expect(verdicts).toEqual(["failed"]);
+  });
+
+  it("tells of the hostname that was asked, though it became known while origins were looked at", async () => {
+    const reports: CheckReport[] = [];
+    registered = false;
+    start({
+      probeOrigins: () => new Promise((resolve) => setTimeout(() => resolve([]), 5_000)),
+      onCheck: (report) => reports.push(report),
+    });
+    await advance(31_000);
+    registered = true;
+    url = new URL("https://a.trycloudflare.com/");
+    await advance(5_000);
+    expect(reports).toMatchObject([
+      {
+        url,
+        probes: [{ probe: "registration" }, { probe: "public_hostname", target: "a.trycloudflare.com", ok: true }],
+      },
+    ]);
   });
 
   it("restarts after max_failures, by the ladder, until a success", async () => {
