@@ -38,7 +38,7 @@ function readable(path: string | undefined): string | undefined {
 export function certFileProblem({ SSL_CERT_FILE: path }: Environment): string | undefined {
   if (path === undefined || path === "") return undefined;
   try {
-    if (splitPem([readFile(path)]).length > 0) return undefined;
+    if (readFile(path).search(CERTIFICATE) >= 0) return undefined;
     return `SSL_CERT_FILE holds no certificate: ${path} should have some, as PEM`;
   } catch (error) {
     const reason = error instanceof Error ? ("code" in error ? String(error.code) : error.message) : String(error);
