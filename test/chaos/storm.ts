@@ -5,10 +5,10 @@ import type { Logger } from "../../src/types.ts";
 import { type Connector, type Figures, startConnector } from "./connector.ts";
 import { Damage } from "./damage.ts";
 import { complaintsAbout, summaryOf } from "./log.ts";
-import { freePort } from "../ports.ts";
 import { startNameServer, zoneOf } from "./names.ts";
 import { startOrigin } from "./origin.ts";
 import { planStorm } from "./plan.ts";
+import { freePort } from "../ports.ts";
 import type { Sample } from "./steadiness.ts";
 import { type Failure, type Kind, startVisitors, type VisitorsOptions } from "./visitors.ts";
 

@@ -25,6 +25,11 @@ async function statusOf(harness: Harness, tokens: readonly string[]): Promise<nu
   return stream.head?.status;
 }
 
+/** The time limit of a property does not wait for the last run. */
+async function idle(harness: Harness): Promise<void> {
+  await expect.poll(() => harness.proxy.activeRequests).toBe(0);
+}
+
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value) ?? "").toString("base64url");
 
 /** Near to what is right, so that each check gets its share. */
@@ -77,8 +82,7 @@ describe("tokens", () => {
       { numRuns: 20_000, ...BOX },
     );
     expect(new Set(harness.outcomes.map((outcome) => outcome.class))).toEqual(new Set(["access-denied"]));
-    // The time limit does not wait for the last run.
-    await expect.poll(() => harness.proxy.activeRequests).toBe(0);
+    await idle(harness);
     expect(team.asked).toBeLessThanOrEqual(1);
     expect(await statusOf(harness, [await sign()])).toBe(204);
   });
@@ -107,8 +111,7 @@ describe("tokens", () => {
       }),
       { numRuns: 20_000, ...BOX },
     );
-    // The time limit does not wait for the last run.
-    await expect.poll(() => harness.proxy.activeRequests).toBe(0);
+    await idle(harness);
   });
 });
 
@@ -139,6 +142,5 @@ it("answers of the team's service never let anyone in whom the team did not sign
     }),
     { numRuns: 2_000, ...BOX },
   );
-  // The time limit does not wait for the last run.
-  await expect.poll(() => harness.proxy.activeRequests).toBe(0);
+  await idle(harness);
 });

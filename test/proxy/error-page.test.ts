@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { defaultWarpRouting } from "../../src/proxy/ingress/defaults.ts";
 import type { Origin } from "../../src/types.ts";
 import { FakeStream, fieldsOf, httpRequest, webSocketRequest } from "./fake-stream.ts";
-import { Cleanup, type Harness, ORIGIN_REQUEST, portOf, urlOrigin } from "./harness.ts";
+import { Cleanup, type Harness, ORIGIN_REQUEST, portOf, portOrigin, urlOrigin } from "./harness.ts";
 import { closedPort } from "../ports.ts";
 
 const cleanup = new Cleanup();
@@ -21,7 +21,7 @@ async function ask(harness: Harness, accept: string | undefined, method = "GET")
 }
 
 async function closed(): Promise<Origin> {
-  return { kind: "url", url: new URL(`http://127.0.0.1:${await closedPort()}`) };
+  return portOrigin(await closedPort());
 }
 
 describe("the error page", () => {

@@ -5,7 +5,7 @@ import net from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { OriginRequestOptions, WireOrigin } from "../../src/types.ts";
 import { FakeStream, httpRequest, webSocketRequest } from "./fake-stream.ts";
-import { Cleanup, Harness, portOf, type RawOrigin } from "./harness.ts";
+import { Cleanup, Harness, portOrigin, type RawOrigin, urlOrigin } from "./harness.ts";
 import { freePort } from "../ports.ts";
 import { http2Origin } from "./http2/origin.ts";
 
@@ -16,10 +16,6 @@ afterEach(() => {
   vi.restoreAllMocks();
   vi.unstubAllEnvs();
 });
-
-function urlOf(port: number, scheme = "http"): WireOrigin {
-  return { kind: "url", url: new URL(`${scheme}://127.0.0.1:${port}`) };
-}
 
 /** A port on which nothing listens, until `open`. */
 class Origin {
@@ -62,7 +58,7 @@ class Origin {
 }
 
 function failover(origins: readonly (Origin | WireOrigin)[], options: Partial<OriginRequestOptions> = {}): Harness {
-  const urls = origins.map((origin) => (origin instanceof Origin ? urlOf(origin.port) : origin));
+  const urls = origins.map((origin) => (origin instanceof Origin ? portOrigin(origin.port) : origin));
   return cleanup.add(new Harness({ kind: "failover", origins: urls }, options), ({ proxy }) => proxy.close());
 }
 
@@ -173,7 +169,7 @@ describe("several origins", () => {
     it("wait for its trial with one request, however long it takes, and try again when that one left", async () => {
       const a = await hanging();
       const b = await (await Origin.create("b")).open();
-      const harness = failover([urlOf(portOf(a.server), "https"), b]);
+      const harness = failover([urlOrigin(a.server, "https"), b]);
       expect(await ask(harness)).toBe("b");
       vi.advanceTimersByTime(1_000);
       const trial = begin(harness);
@@ -195,7 +191,7 @@ describe("several origins", () => {
     it("serve by the others, though all are left out", async () => {
       const a = await hanging();
       const b = await Origin.create("b");
-      const harness = failover([urlOf(portOf(a.server), "https"), b]);
+      const harness = failover([urlOrigin(a.server, "https"), b]);
       expect(await ask(harness)).toBe("502");
       const trial = begin(harness);
       await vi.waitUntil(() => a.connections.length === 2);
@@ -213,7 +209,7 @@ describe("several origins", () => {
       first.server.close();
     });
     const b = await (await Origin.create("b")).open();
-    const harness = failover([urlOf(portOf(first.server)), b]);
+    const harness = failover([urlOrigin(first.server), b]);
     expect(await ask(harness)).toBe("a");
     // The connection is taken: the other request needs one more, which there is not.
     const [one, two] = [ask(harness), ask(harness)];
@@ -228,7 +224,7 @@ describe("several origins", () => {
       connection.socket.once("data", () => connection.socket.resetAndDestroy());
     });
     const b = await (await Origin.create("b")).open();
-    const harness = failover([urlOf(portOf(breaking.server)), b]);
+    const harness = failover([urlOrigin(breaking.server), b]);
     expect([await ask(harness), await ask(harness, "body")]).toEqual(["502", "502"]);
     expect(harness.outcomes).toMatchObject(Array.from({ length: 2 }, () => ({ class: "origin-reset" })));
     expect(b.requests).toBe(0);
@@ -248,7 +244,7 @@ describe("several origins", () => {
         }
       });
     });
-    const harness = failover([urlOf(portOf(first.server)), b]);
+    const harness = failover([urlOrigin(first.server), b]);
     expect([await ask(harness), await ask(harness)]).toEqual(["a", "b"]);
   });
 
@@ -256,7 +252,7 @@ describe("several origins", () => {
     const silent = await cleanup.raw();
     const plain = await cleanup.raw(({ socket }) => socket.end("not TLS"));
     const b = await (await Origin.create("b")).open();
-    const origins = [urlOf(portOf(silent.server), "https"), urlOf(portOf(plain.server), "https"), b];
+    const origins = [urlOrigin(silent.server, "https"), urlOrigin(plain.server, "https"), b];
     const harness = failover(origins, { tlsTimeoutMs: 50 });
     expect(await ask(harness, "!")).toBe("b!");
     expect(harness.logs.filter(({ level }) => level === "warn").map(({ fields }) => fields["code"])).toEqual([
@@ -288,8 +284,8 @@ describe("several origins", () => {
     const a = await Origin.create("a");
     const harness = failover([
       { kind: "unix", path: "/nonexistent/app.sock", tls: false },
-      urlOf(a.port, "h2c"),
-      urlOf(portOf(server), "h2c"),
+      portOrigin(a.port, "h2c"),
+      urlOrigin(server, "h2c"),
     ]);
     expect([await ask(harness, "over HTTP/2"), await ask(harness, "again")]).toEqual(["over HTTP/2", "again"]);
     expect(harness.logs.filter(({ level }) => level === "warn")).toHaveLength(2);
@@ -300,7 +296,7 @@ describe("several origins", () => {
     const upgrading = await cleanup.raw((connection) => {
       void connection.head().then(() => connection.write("HTTP/1.1 101 Switching Protocols\r\n\r\n"));
     });
-    const harness = failover([a, urlOf(portOf(upgrading.server))]);
+    const harness = failover([a, urlOrigin(upgrading.server)]);
     const stream = new FakeStream();
     harness.proxy.handle(webSocketRequest(stream), 0);
     stream.give("early");
@@ -308,7 +304,7 @@ describe("several origins", () => {
     await (await upgrading.connection()).until(({ received }) => received.endsWith("early"));
     stream.cancel();
     const silent = await cleanup.raw();
-    const waiting = failover([urlOf(portOf(silent.server), "https"), a]);
+    const waiting = failover([urlOrigin(silent.server, "https"), a]);
     const cancelled = new FakeStream();
     waiting.proxy.handle(httpRequest(cancelled, { method: "POST" }), 0);
     cancelled.give("body");

@@ -60,14 +60,20 @@ export class Harness {
   }
 }
 
+type UrlOrigin = Extract<Origin, { kind: "url" }>;
+
 export function portOf(server: net.Server): number {
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("the server has no port");
   return address.port;
 }
 
-export function urlOrigin(server: net.Server, scheme = "http", host = "127.0.0.1"): Origin {
-  return { kind: "url", url: new URL(`${scheme}://${host}:${portOf(server)}`) };
+export function urlOrigin(server: net.Server, scheme = "http", host = "127.0.0.1"): UrlOrigin {
+  return portOrigin(portOf(server), scheme, host);
+}
+
+export function portOrigin(port: number, scheme = "http", host = "127.0.0.1"): UrlOrigin {
+  return { kind: "url", url: new URL(`${scheme}://${host}:${port}`) };
 }
 
 export async function listen<S extends net.Server>(server: S, host = "127.0.0.1"): Promise<S> {

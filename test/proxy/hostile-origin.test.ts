@@ -5,7 +5,7 @@ import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
 import type { OutcomeClass, RequestPhase } from "../../src/types.ts";
 import { FakeStream, fieldsOf, httpRequest } from "./fake-stream.ts";
-import { Cleanup, type RawConnection, urlOrigin } from "./harness.ts";
+import { Cleanup, portOrigin, type RawConnection, urlOrigin } from "./harness.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -273,7 +273,7 @@ describe("an origin that refuses uploads and resets the connection behind its an
       }).listen(0, "127.0.0.1", function () { parentPort.postMessage(this.address().port); });`;
     const worker = cleanup.add(new Worker(script, { eval: true }), (each) => each.terminate());
     const [port]: unknown[] = await once(worker, "message");
-    const harness = cleanup.harness({ kind: "url", url: new URL(`http://127.0.0.1:${String(port)}`) });
+    const harness = cleanup.harness(portOrigin(Number(port)));
     const chunk = Buffer.alloc(16_384);
     const upload = async (): Promise<FakeStream> => {
       const stream = new FakeStream();

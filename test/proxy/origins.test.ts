@@ -12,7 +12,7 @@ import { once } from "node:events";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { parseIngress } from "../../src/proxy/ingress/parse.ts";
 import { FakeStream, httpRequest, webSocketRequest } from "./fake-stream.ts";
-import { Cleanup, type Harness, listen, portOf, urlOrigin } from "./harness.ts";
+import { Cleanup, type Harness, listen, portOf, portOrigin, urlOrigin } from "./harness.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -303,10 +303,7 @@ describe("an origin by name", () => {
     "that does not answer the connection attempt runs into connectTimeout",
     async () => {
       const port = await silentPort("127.0.0.1");
-      const harness = cleanup.harness(
-        { kind: "url", url: new URL(`http://127.0.0.1:${port}`) },
-        { connectTimeoutMs: 100 },
-      );
+      const harness = cleanup.harness(portOrigin(port), { connectTimeoutMs: 100 });
       await get(harness);
       expect(await harness.outcome()).toMatchObject({ class: "origin-timeout", phase: "connect", status: 504 });
       expect(harness.outcomes[0]?.error?.message).toMatch(/connectTimeout/);

@@ -198,9 +198,7 @@ describe("the virtual DNS address", () => {
 
   it("is answered by the next resolver where one can't be reached", async () => {
     const resolver = await cleanup.raw(({ socket }) => socket.end("answer"));
-    const down = await cleanup.raw();
-    const nothing = portOf(down.server);
-    await new Promise((resolve) => down.server.close(resolve));
+    const nothing = await closedPort();
     const harness = start({}, { dnsResolvers: [`127.0.0.1:${nothing}`, `127.0.0.1:${portOf(resolver.server)}`] });
     // Either may come first.
     for (let i = 0; i < 16; i++) {

@@ -9,6 +9,7 @@ import { IpPolicy } from "../../src/proxy/socks5/ip-policy.ts";
 import type { IpRule, OriginRequestOptions, Service } from "../../src/types.ts";
 import { FakeStream, httpRequest, webSocketRequest } from "./fake-stream.ts";
 import { Cleanup, Harness, listen, portOf } from "./harness.ts";
+import { closedPort } from "../ports.ts";
 import { visitorServer } from "./visitor-server.ts";
 
 const cleanup = new Cleanup();
@@ -236,9 +237,7 @@ describe("socks-proxy", () => {
   }
 
   it("says that a connection was refused", async () => {
-    const origin = await cleanup.raw();
-    const port = portOf(origin.server);
-    await new Promise((resolve) => origin.server.close(resolve));
+    const port = await closedPort();
     const harness = start(SOCKS, { ipRules: LOOPBACK });
     const visitor = new SocksVisitor(harness);
     visitor.send(toLoopback(port));

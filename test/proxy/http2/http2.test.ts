@@ -6,7 +6,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { HeaderField } from "../../../src/protocol/bytes/header-field.ts";
 import { type Certificate, selfSigned } from "../certificates.ts";
 import { FakeStream, fieldsOf, httpRequest, webSocketRequest } from "../fake-stream.ts";
-import { Cleanup, type Harness, listen, portOf, urlOrigin } from "../harness.ts";
+import { Cleanup, type Harness, listen, portOrigin, urlOrigin } from "../harness.ts";
 import { http2Origin, type StreamListener } from "./origin.ts";
 import { closedPort } from "../../ports.ts";
 
@@ -348,7 +348,7 @@ describe("h2c://", () => {
   });
 
   it("tells a refused connection, and a visitor that left while it was opened", async () => {
-    const harness = cleanup.harness({ kind: "url", url: new URL(`h2c://127.0.0.1:${await closedPort()}`) });
+    const harness = cleanup.harness(portOrigin(await closedPort(), "h2c"));
     await get(harness);
     expect(await harness.outcome()).toMatchObject({ class: "origin-refused", phase: "connect", status: 502 });
     const stream = send(harness, new FakeStream());
@@ -514,10 +514,7 @@ describe("a proxy that closes", () => {
     open.give("x");
     await open.until(({ body }) => body.toString() === "x");
     const silent = await cleanup.raw();
-    const connecting = cleanup.harness(
-      { kind: "url", url: new URL(`https://127.0.0.1:${portOf(silent.server)}`) },
-      options(),
-    );
+    const connecting = cleanup.harness(urlOrigin(silent.server, "https"), options());
     const waiting = send(connecting, new FakeStream());
     await silent.connection();
     await Promise.all([harness.proxy.close(), connecting.proxy.close()]);
